@@ -1,0 +1,215 @@
+"""The development PKI: a root for servers, one for clients, good certificates, and every kind of bad one tests need.
+
+Nothing of it is for production, and nothing of it is committed: it is made when it is needed, and again when less than
+a week of it is left.
+"""
+
+import ipaddress
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import msgspec
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+_LIFE = timedelta(days=90)
+_RENEW_BEFORE = timedelta(days=7)
+_NAMES = (
+    *("server", "mock", "turbine-7", "billing", "expired", "not-yet-valid", "wrong-eku", "untrusted"),
+    *("self-signed", "no-intermediate", "revoked"),
+)
+
+
+class Pair(msgspec.Struct, frozen=True):
+    """A certificate with its chain, and its key; both PEM files."""
+
+    certificate: Path
+    key: Path
+
+
+class Pki(msgspec.Struct, frozen=True):
+    """Where everything is. `pairs` by name: `server`, `mock`, `turbine-7`, `expired`, …"""
+
+    directory: Path
+    pairs: dict[str, Pair]
+
+    @property
+    def server_root(self) -> Path:
+        return self.directory / "server-root.pem"
+
+    @property
+    def client_root(self) -> Path:
+        return self.directory / "client-root.pem"
+
+    @property
+    def client_intermediate(self) -> Path:
+        return self.directory / "client-intermediate.pem"
+
+    @property
+    def client_crl(self) -> Path:
+        return self.directory / "client.crl"
+
+
+class _Authority:
+    """A certificate authority that signs what it is asked to."""
+
+    def __init__(self, name: str, parent: "_Authority | None" = None) -> None:
+        self.key = ec.generate_private_key(ec.SECP256R1())
+        self.name = x509.Name.from_rfc4514_string(name)
+        signer = parent or self
+        now = datetime.now(UTC)
+        self.certificate = (
+            x509.CertificateBuilder()
+            .subject_name(self.name)
+            .issuer_name(signer.name)
+            .public_key(self.key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(hours=1))
+            .not_valid_after(now + _LIFE)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None if parent is None else 0), critical=True)
+            .add_extension(_usage(signs_certificates=True), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(self.key.public_key()), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.key.public_key()), critical=False)
+            .sign(signer.key, hashes.SHA256())
+        )
+
+    def issue(
+        self,
+        name: str,
+        san: list[x509.GeneralName],
+        purpose: x509.ObjectIdentifier,
+        *,
+        start: timedelta = timedelta(hours=-1),
+        life: timedelta = _LIFE,
+    ) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+        key = ec.generate_private_key(ec.SECP256R1())
+        begin = datetime.now(UTC) + start
+        certificate = (
+            x509.CertificateBuilder()
+            .subject_name(x509.Name.from_rfc4514_string(name))
+            .issuer_name(self.name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(begin)
+            .not_valid_after(begin + life)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(_usage(signs_certificates=False), critical=True)
+            .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
+            .add_extension(x509.SubjectAlternativeName(san), critical=False)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False)
+            .sign(self.key, hashes.SHA256())
+        )
+        return certificate, key
+
+
+def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not signs_certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def build(directory: Path) -> Pki:
+    """Make the PKI in `directory`, or use the one that is there while more than a week of it is left."""
+    pki = Pki(directory, {name: Pair(directory / f"{name}.pem", directory / f"{name}.key") for name in _NAMES})
+    if not _usable(pki):
+        directory.mkdir(parents=True, exist_ok=True)
+        _make_servers(pki)
+        _make_clients(pki)
+    return pki
+
+
+def _usable(pki: Pki) -> bool:
+    files = [file for pair in pki.pairs.values() for file in (pair.certificate, pair.key)]
+    files += [pki.server_root, pki.client_root, pki.client_intermediate, pki.client_crl]
+    if not all(file.exists() for file in files):
+        return False
+    root = x509.load_pem_x509_certificate(pki.server_root.read_bytes())
+    return root.not_valid_after_utc - datetime.now(UTC) > _RENEW_BEFORE
+
+
+def _make_servers(pki: Pki) -> None:
+    root = _Authority("CN=Development Server Root,O=Penstock")
+    intermediate = _Authority("CN=Development Server CA,O=Penstock", root)
+    _write(pki.server_root, root.certificate)
+    san: list[x509.GeneralName] = [
+        x509.DNSName("localhost"),
+        x509.DNSName("*.localhost"),
+        x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
+        x509.IPAddress(ipaddress.ip_address("::1")),
+    ]
+    for name in ("server", "mock"):
+        leaf, key = intermediate.issue(f"CN={name}", san, ExtendedKeyUsageOID.SERVER_AUTH)
+        _write_pair(pki.pairs[name], key, leaf, intermediate.certificate)
+
+
+def _make_clients(pki: Pki) -> None:
+    root = _Authority("CN=Devices Root,O=Contoso")
+    devices = _Authority("CN=Devices CA,O=Contoso", root)
+    stranger = _Authority("CN=Stranger CA,O=Elsewhere")
+    _write(pki.client_root, root.certificate)
+    _write(pki.client_intermediate, devices.certificate)
+    purpose = ExtendedKeyUsageOID.CLIENT_AUTH
+
+    def uri(name: str) -> list[x509.GeneralName]:
+        return [x509.UniformResourceIdentifier(f"spiffe://contoso/{name}")]
+
+    made = {
+        "turbine-7": devices.issue("CN=turbine-7,O=Contoso", uri("turbine-7"), purpose),
+        "billing": devices.issue("CN=billing,O=Contoso", [x509.DNSName("billing.contoso.example")], purpose),
+        "expired": devices.issue(
+            "CN=expired", uri("expired"), purpose, start=timedelta(days=-30), life=timedelta(days=10)
+        ),
+        "not-yet-valid": devices.issue("CN=not-yet-valid", uri("not-yet-valid"), purpose, start=timedelta(days=10)),
+        "wrong-eku": devices.issue("CN=wrong-eku", uri("wrong-eku"), ExtendedKeyUsageOID.SERVER_AUTH),
+        "revoked": devices.issue("CN=revoked", uri("revoked"), purpose),
+        "no-intermediate": devices.issue("CN=turbine-7,O=Contoso", uri("turbine-7"), purpose),
+    }
+    for name, (leaf, key) in made.items():
+        chain = [leaf] if name == "no-intermediate" else [leaf, devices.certificate]
+        _write_pair(pki.pairs[name], key, *chain)
+    leaf, key = stranger.issue("CN=turbine-7,O=Contoso", uri("turbine-7"), purpose)
+    _write_pair(pki.pairs["untrusted"], key, leaf, stranger.certificate)
+    alone = _Authority("CN=turbine-7,O=Contoso")
+    _write_pair(pki.pairs["self-signed"], alone.key, alone.certificate)
+    _write_crl(pki.client_crl, devices, made["revoked"][0])
+
+
+def _write_crl(path: Path, authority: _Authority, revoked: x509.Certificate) -> None:
+    now = datetime.now(UTC)
+    entry = x509.RevokedCertificateBuilder().serial_number(revoked.serial_number).revocation_date(now).build()
+    crl = (
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(authority.name)
+        .last_update(now - timedelta(hours=1))
+        .next_update(now + _LIFE)
+        .add_revoked_certificate(entry)
+        .sign(authority.key, hashes.SHA256())
+    )
+    path.write_bytes(crl.public_bytes(serialization.Encoding.PEM))
+
+
+def _write(path: Path, *certificates: x509.Certificate) -> None:
+    path.write_bytes(b"".join(c.public_bytes(serialization.Encoding.PEM) for c in certificates))
+
+
+def _write_pair(pair: Pair, key: ec.EllipticCurvePrivateKey, *chain: x509.Certificate) -> None:
+    _write(pair.certificate, *chain)
+    secret = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    pair.key.unlink(missing_ok=True)
+    descriptor = os.open(pair.key, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(secret)

@@ -1,0 +1,88 @@
+"""What clients are told: refusals in Azure's shape, lists of models, a backend's head made the client's. Pure."""
+
+from collections.abc import Sequence
+from math import ceil
+
+import msgspec
+
+from proxy.policy.operations import Target
+from proxy.refusal import Refused, error_body
+from proxy.wire.http1 import PHRASES, Headers, response_head
+
+_DROPPED = frozenset(
+    (b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-connection", b"te", b"trailer", b"upgrade")
+    + (b"transfer-encoding", b"content-length", b"set-cookie", b"x-request-id", b"alt-svc")
+)
+"""Hop by hop (RFC 9110 section 7.6.1), framed anew, or not for clients."""
+
+_LIMITS = (b"limit-requests", b"remaining-requests", b"limit-tokens", b"remaining-tokens")
+_PATIENCE = 60.0
+"""A longer wait than this is no reason for an official client to hold its request."""
+
+
+def refusal(refused: Refused, request_id: str, *, close: bool) -> tuple[bytes, bytes]:
+    """Head and body of a refusal."""
+    terms = refused.reason.terms
+    body = error_body(terms.code, refused.message)
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(body)),
+        (b"x-request-id", request_id.encode("ascii")),
+    ]
+    wait = refused.retry_after
+    if wait is not None:
+        headers.append((b"retry-after", b"%d" % max(1, ceil(wait))))
+        headers.append((b"retry-after-ms", b"%d" % max(1, ceil(wait * 1000))))
+    if not terms.retry or (wait is not None and wait > _PATIENCE):
+        headers.append((b"x-should-retry", b"false"))
+    if terms.status == 401:
+        headers.append((b"www-authenticate", b'Bearer realm="penstock"'))
+    if terms.status == 405:
+        headers.append((b"allow", b"POST" if refused.rule != "models" else b"GET, HEAD"))
+    if close:
+        headers.append((b"connection", b"close"))
+    return response_head(terms.status, headers), body
+
+
+class _Model(msgspec.Struct):
+    id: str
+    object: str = "model"
+    created: int = 0
+    owned_by: str = "penstock"
+
+
+class _Deployment(msgspec.Struct):
+    id: str
+    model: str
+    object: str = "deployment"
+    status: str = "succeeded"
+
+
+class _Listing(msgspec.Struct):
+    data: list[_Model] | list[_Deployment]
+    object: str = "list"
+
+
+def listing(target: Target, models: Sequence[str]) -> bytes:
+    """The models a client may use, as the surface it asked on lists them."""
+    if target.surface == "dated":
+        return msgspec.json.encode(_Listing([_Deployment(name, name) for name in models]))
+    return msgspec.json.encode(_Listing([_Model(name) for name in models]))
+
+
+def status_line(status: int) -> bytes:
+    return b"HTTP/1.1 %d %b\r\n" % (status, PHRASES.get(status, b""))
+
+
+def limits(remaining: tuple[int | None, int | None, int | None, int | None]) -> list[bytes]:
+    """The client's own limits, in place of the backend's: requests and tokens, each limit and remaining."""
+    return [b"x-ratelimit-%b: %d\r\n" % (n, v) for n, v in zip(_LIMITS, remaining, strict=True) if v is not None]
+
+
+def passed_on(headers: Headers) -> list[bytes]:
+    """A backend's header lines that pass on."""
+    return [
+        b"%b: %b\r\n" % (name, value)
+        for name, value in headers
+        if name not in _DROPPED and not name.startswith((b"x-ratelimit-", b"proxy-"))
+    ]

@@ -1,0 +1,117 @@
+"""The `penstock` command: one function a sub-command, each thin.
+
+Exits 2 on wrong use, 1 on failure with one clear sentence on standard error, and shows no traceback for anything a
+user can cause. Imports wait for the command that needs them.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TypeAlias
+
+from proxy import __version__
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command; its exit code."""
+    arguments = _parser().parse_args(argv)
+    try:
+        code: int = arguments.run(arguments)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return 1
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="penstock", description="A streaming gateway in front of Azure OpenAI.")
+    parser.add_argument("--version", action="version", version=f"penstock {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    serve = _command(commands, "serve", "run the gateway", "penstock serve --config penstock.toml")
+    _takes_config(serve)
+    serve.set_defaults(run=_serve)
+
+    check = _command(commands, "check", "validate a configuration", "penstock check --config penstock.toml --online")
+    _takes_config(check)
+    check.add_argument("--online", action="store_true", help="also try every credential and backend")
+    check.set_defaults(run=_check)
+
+    keys = _command(commands, "keys", "client keys", "penstock keys hash < key.txt").add_subparsers(
+        metavar="ACTION", required=True
+    )
+    hashing = _command(
+        keys, "hash", "print the form of a key that goes into key_hashes", 'printf %s "$KEY" | penstock keys hash'
+    )
+    hashing.add_argument("--file", type=Path, help="the file that holds the key (default: standard input)")
+    hashing.set_defaults(run=_hash)
+
+    mock = _command(commands, "mock", "run the mock Azure OpenAI", "penstock mock --config mock.toml")
+    _takes_config(mock)
+    mock.set_defaults(run=_mock)
+    return parser
+
+
+_Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def _command(commands: _Commands, name: str, does: str, example: str) -> argparse.ArgumentParser:
+    return commands.add_parser(
+        name, help=does, description=f"{does[0].upper()}{does[1:]}.", epilog=f"example: {example}"
+    )
+
+
+def _takes_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="the configuration, a TOML file")
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    from proxy.supervisor.main import serve
+
+    return serve(arguments.config)
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from proxy.config.load import ConfigError, load
+
+    try:
+        config = load(arguments.config)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(
+        f"{arguments.config}: valid; {len(config.clients)} clients, {len(config.models)} models, "
+        f"{len(config.backends)} backends, {len(config.credentials)} credentials"
+    )
+    if arguments.online:
+        from proxy.supervisor.online import check
+
+        return check(config)
+    return 0
+
+
+def _hash(arguments: argparse.Namespace) -> int:
+    import hashlib
+
+    try:
+        key = arguments.file.read_bytes() if arguments.file else sys.stdin.buffer.read()
+    except OSError as error:
+        print(f"{arguments.file} cannot be read: {error.strerror}", file=sys.stderr)
+        return 1
+    key = key.removesuffix(b"\n").removesuffix(b"\r")
+    if not key or any(byte < 33 or byte > 126 for byte in key):
+        print("the key must be one line of visible ASCII characters", file=sys.stderr)
+        return 1
+    print("sha256:" + hashlib.sha256(key).hexdigest())
+    return 0
+
+
+def _mock(arguments: argparse.Namespace) -> int:
+    from bench.mock.main import run
+
+    return run(str(arguments.config))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,389 @@
+"""One request's way through the stages, in their order:
+
+    parse → authenticate → authorize → admit → route → relay + meter → settle → record
+
+Each stage decides by a pure module; what is awaited here is the client, the owner of a budget (rarely), and, in
+`proxy.forwarding`, a backend. The task that runs this owns everything the request has. However it ends, what it holds
+is released and one record is written: that is `_close`.
+"""
+
+import logging
+import time
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import msgspec
+import trio
+
+from proxy import answer
+from proxy.config.structs import Client
+from proxy.forwarding import Forwarding, Sent
+from proxy.identity.authenticate import Presented, split_bearer
+from proxy.identity.principal import Principal
+from proxy.messages import Uncounted
+from proxy.policy.lease import Admission
+from proxy.policy.multipart import Form
+from proxy.policy.operations import Target
+from proxy.policy.request import Request, forwarded, read_json, requested_model
+from proxy.record.record import CredentialUsed, End, Record, Tokens
+from proxy.refusal import Reason, Refused
+from proxy.wire.http1 import RequestHead, response_head
+from proxy.wire.server import ClientConnection, ClientGone
+
+if TYPE_CHECKING:
+    from proxy.worker import Worker
+
+_OFF_LOOP = 1 << 20
+"""JSON from this size on is decoded in a thread: it would hold up everyone else."""
+_PROMPT_KEPT = 64 << 10
+
+_log = logging.getLogger("penstock.exchange")
+_encode = msgspec.json.Encoder().encode
+_ENDS = {Reason.OVERLOADED: End.SHED, Reason.DRAINING: End.DRAINED, Reason.BACKEND_TIMEOUT: End.TIMEOUT}
+_ENDS |= dict.fromkeys((Reason.BACKENDS_FAILED, Reason.BACKENDS_MISCONFIGURED), End.BACKEND_FAILED)
+
+
+class Exchange:
+    """One request and its answer. `head` is None where not even that could be read."""
+
+    __slots__ = (
+        "_admission", "_buffered", "_form", "_forwarding", "_slot", "began", "body", "client", "connection", "estimate",
+        "head", "keep_alive", "model", "principal", "record", "request", "stream_body", "target", "view", "worker",
+    )  # fmt: skip
+
+    def __init__(self, worker: "Worker", connection: ClientConnection, head: RequestHead | None) -> None:
+        self.worker = worker
+        self.view = worker.view
+        self.connection = connection
+        self.head = head
+        self.record = Record(time=_now(), request_id=worker.next_id(), source=connection.source)
+        self.keep_alive = head is not None and head.keep_alive
+        self.body = b""
+        self.stream_body = False
+        self.estimate = 0
+        self.model = ""
+        self.client: Client
+        self.principal: Principal
+        self.target: Target
+        self.request: Request | None = None
+        self._form: Form | None = None
+        self.began = time.monotonic()
+        self._buffered = 0
+        self._admission: Admission | None = None
+        self._slot = -1
+        self._forwarding: Forwarding | None = None
+        worker.in_flight += 1
+
+    async def run(self) -> bool:
+        """Serve the request; true if its connection can carry another."""
+        try:
+            try:
+                await self._stages()
+            except Refused as refused:
+                await self._answer_refusal(refused)
+        except ClientGone:
+            self.end(End.CLIENT_GONE, "client_gone")
+        except trio.Cancelled:
+            self.end(End.DRAINED, "drained")
+            raise
+        except Exception:
+            _log.exception("request %s failed", self.record.request_id)
+            self.end(End.BACKEND_FAILED, Reason.INTERNAL.value)
+            await self._last_resort()
+        finally:
+            self._close()
+        return self.keep_alive
+
+    async def refuse(self, refused: Refused) -> None:
+        """Answer a request of which no head could be read, and record it."""
+        try:
+            await self._answer_refusal(refused)
+        except ClientGone:
+            pass
+        finally:
+            self._close()
+
+    async def _stages(self) -> None:
+        worker, head, view = self.worker, self.head, self.view
+        assert head is not None
+        if worker.in_flight > view.bounds.requests:
+            raise Refused(Reason.OVERLOADED, "bounds.requests", retry_after=1.0)
+        self.target = target = self._parse(head)
+        self.principal = principal = self._authenticate(head)
+        self.client = view.clients[principal.client]
+        if target.operation.body == "none":
+            await self._admit()
+            await self._list_models()
+            return
+        self._judge_body(head)
+        if target.model is not None:
+            self._authorize(target.model, frozenset())
+        await self._read_body(head)
+        self._authorize(self._requested(), self.request.features if self.request else frozenset())
+        await self._admit()
+        self._forwarding = forwarding = Forwarding(self)
+        await forwarding.run()
+
+    # Parse.
+
+    def _parse(self, head: RequestHead) -> Target:
+        method = b"GET" if head.method == b"HEAD" else head.method
+        target = self.worker.view.targets.parse(method, head.target)
+        self.record.operation = target.operation.name
+        return target
+
+    # Authenticate.
+
+    def _authenticate(self, head: RequestHead) -> Principal:
+        presented = Presented(certificate=self.connection.certificate)
+        once = head.once
+        keys = [once[name] for name in (b"api-key", b"ocp-apim-subscription-key") if name in once]
+        bearer = once.get(b"authorization")
+        if bearer is not None:
+            key, token = split_bearer(bearer)
+            if key is not None:
+                keys.append(key)
+            if token is not None:
+                presented.tokens = (token,)
+        presented.keys = tuple(keys)
+        used = self.record.credential
+        used.kind = (
+            "token" if presented.tokens else "key" if keys else "certificate" if presented.certificate else "none"
+        )
+        principal = self.view.directory.authenticate(presented)
+        record = self.record
+        record.client = principal.client
+        record.tenant = principal.tenant
+        record.user = principal.user
+        record.credential = CredentialUsed(principal.kind, principal.fingerprint)
+        return principal
+
+    # Authorize.
+
+    def _requested(self) -> str:
+        if self._form is not None and self.target.model is None:
+            if not self._form.model:
+                raise Refused(Reason.MODEL_MISSING, "model")
+            return self._form.model
+        return requested_model(self.target, self.request)
+
+    def _authorize(self, model: str, features: frozenset[str]) -> None:
+        self.record.model = model[:256]
+        permissions = self.view.permissions[self.client.name]
+        self.record.rule = permissions.authorize(self.target.operation.name, model, features)
+        self.model = model
+
+    # The body.
+
+    def _judge_body(self, head: RequestHead) -> None:
+        """What the head says of the body, before any of it is read (RFC 9110 section 10.1.1)."""
+        bounds = self.view.bounds
+        kind = self.target.operation.body
+        if head.once.get(b"content-encoding", b"identity").lower() != b"identity":
+            raise Refused(Reason.ENCODED_BODY, "content-encoding")
+        if not head.chunked and b"content-length" not in head.once:
+            raise Refused(Reason.LENGTH_REQUIRED, "no framing")
+        wanted = b"application/json" if kind == "json" else b"multipart/form-data"
+        if head.once.get(b"content-type", b"").partition(b";")[0].strip().lower() != wanted:
+            raise Refused(
+                Reason.UNSUPPORTED_MEDIA_TYPE, "content-type", message=f"The content type must be {wanted.decode()}."
+            )
+        whole = kind == "json" or self.target.model is None
+        if head.length > (bounds.json_body if whole else bounds.body):
+            raise Refused(Reason.BODY_TOO_LARGE, "content-length")
+        self.stream_body = not whole and (head.length > bounds.json_body or head.chunked)
+        if not self.stream_body:
+            self._buffer(head.length)
+
+    def _buffer(self, size: int) -> None:
+        """Take `size` bytes of what all bodies of this worker may hold together."""
+        if self.worker.buffered + size > self.view.bounds.buffered_bodies:
+            raise Refused(Reason.OVERLOADED, "bounds.buffered_bodies", retry_after=1.0)
+        self.worker.buffered += size
+        self._buffered += size
+
+    async def _read_body(self, head: RequestHead) -> None:
+        connection, bounds = self.connection, self.view.bounds
+        if head.expects_continue:
+            await connection.continue_(bounds)
+        if self.stream_body:
+            return
+        body = None if head.chunked else connection.take_body(head.length)
+        if body is None:
+            body = await self._collect(head)
+        self.body = body
+        self.record.bytes_in = len(body)
+        operation = self.target.operation
+        if operation.body == "multipart":
+            if self.target.model is None:
+                self._form = Form(body, head.once[b"content-type"])
+            return
+        if len(body) < _OFF_LOOP:
+            self.request = read_json(operation, body)
+        else:
+            self.request = await trio.to_thread.run_sync(read_json, operation, body)
+        self.record.stream = self.request.stream
+
+    async def _collect(self, head: RequestHead) -> bytes:
+        parts = []
+        size = 0
+        async for part in self.connection.body_parts(head, self.view.bounds):
+            size += len(part)
+            if head.chunked:
+                if size > self.view.bounds.json_body:
+                    raise Refused(Reason.BODY_TOO_LARGE, "chunked body")
+                self._buffer(len(part))
+            parts.append(part)
+        return b"".join(parts)
+
+    async def body_parts(self) -> AsyncIterator[bytes]:
+        """The body of a request that streams it, counted as it comes. Raises `Refused`, `ClientGone`."""
+        assert self.head is not None
+        async for part in self.connection.body_parts(self.head, self.view.bounds):
+            self.record.bytes_in += len(part)
+            yield part
+
+    def body_for(self, deployment: str, *, ask_usage: bool) -> bytes:
+        """The body as a backend's `deployment` gets it."""
+        if self.request is not None:
+            return forwarded(self.request, deployment, ask_usage=ask_usage)
+        return self._form.forwarded(deployment) if self._form is not None else self.body
+
+    # Admit.
+
+    async def _admit(self) -> None:
+        worker = self.worker
+        limit = self.request.completion_limit if self.request else None
+        if self.target.operation.body != "none":
+            self.estimate = worker.estimator.estimate(self.model, self.client.name, len(self.body), limit)
+        self._admission = await worker.admit(self.client.name, self.estimate)
+        record = self.record
+        record.decision = "allowed"
+        record.end = End.WORKER_LOST
+        if self.estimate:
+            record.tokens = Tokens(prompt=self.estimate, total=self.estimate, estimated=True)
+        self._slot = worker.journal.admit(_encode(record))
+        record.tokens = None
+
+    # Answers of the gateway's own.
+
+    async def _list_models(self) -> None:
+        assert self.head is not None
+        body = answer.listing(self.target, self.view.permissions[self.client.name].models())
+        head = response_head(200, [*self.head_lines(), (b"content-length", b"%d" % len(body))])
+        await self.connection.send(head if self.head.method == b"HEAD" else head + body, self.view.bounds)
+        self.record.status = 200
+        self.end(End.COMPLETE)
+
+    def head_lines(self) -> list[tuple[bytes, bytes]]:
+        lines = [(b"content-type", b"application/json"), (b"x-request-id", self.record.request_id.encode("ascii"))]
+        if not self.keep_alive or self.worker.draining:
+            self.keep_alive = False
+            lines.append((b"connection", b"close"))
+        return lines
+
+    async def _answer_refusal(self, refused: Refused) -> None:
+        record = self.record
+        record.reason = refused.reason.value
+        record.rule = refused.rule or record.rule
+        record.status = refused.reason.terms.status
+        if self._slot < 0:
+            record.decision = "refused"
+        self.end(_ENDS.get(refused.reason, End.REFUSED if self._slot < 0 else End.BACKEND_FAILED), record.reason)
+        if self.connection.gone:
+            raise ClientGone
+        self.keep_alive = self.keep_alive and not self.worker.draining and self._body_is_behind()
+        head, body = answer.refusal(refused, record.request_id, close=not self.keep_alive)
+        await self.connection.send(
+            head if self.head is not None and self.head.method == b"HEAD" else head + body, self.view.bounds
+        )
+        record.bytes_out = len(head) + len(body)
+        if not self.keep_alive:
+            await self.connection.linger()
+
+    def _body_is_behind(self) -> bool:
+        """Whether the next bytes on the connection are the next request's."""
+        head = self.head
+        if head is None:
+            return False
+        if self.body or (not head.length and not head.chunked):
+            return True
+        return not head.expects_continue and self.connection.discard_body(head)
+
+    async def _last_resort(self) -> None:
+        """The gateway failed. Say so if nothing was said yet; the connection ends in either case."""
+        self.keep_alive = False
+        if self._forwarding is not None and self._forwarding.answered:
+            return
+        self.record.status = 500
+        head, body = answer.refusal(Refused(Reason.INTERNAL), self.record.request_id, close=True)
+        try:
+            await self.connection.send(head + body, self.view.bounds)
+        except ClientGone:
+            return
+
+    # Settle and record.
+
+    def end(self, end: End, reason: str | None = None) -> None:
+        self.record.end = end
+        self.record.reason = reason
+
+    def _close(self) -> None:
+        """Release what the request holds, settle what it used, and write its record."""
+        worker, record = self.worker, self.record
+        worker.in_flight -= 1
+        worker.buffered -= self._buffered
+        record.duration_ms = round((time.monotonic() - self.began) * 1000, 3)
+        sent = self._forwarding.sent if self._forwarding is not None else None
+        if sent is not None:
+            record.bytes_out = sent.bytes_out
+        uncounted = self._settle(sent)
+        line = _encode(record)
+        if self._slot >= 0:
+            worker.journal.finish(self._slot, line)
+        if uncounted is None:
+            worker.tally.count(record)
+            worker.record(self._slot, line)
+        else:
+            worker.tally.count_request(record)
+            worker.uncounted(msgspec.structs.replace(uncounted, line=line))
+
+    def _settle(self, sent: Sent | None) -> Uncounted | None:
+        """Replace the reservation by what was used; the message for the tokenizer where only it can tell."""
+        record, worker = self.record, self.worker
+        uncounted = None
+        if sent is not None and sent.accepted and sent.meter is not None:
+            if sent.meter.usage is not None:
+                record.tokens = sent.meter.usage
+                worker.estimator.learn(self.model, self.client.name, len(self.body), record.tokens)
+            else:
+                prompt = worker.estimator.estimate(self.model, self.client.name, len(self.body), 0)
+                completion = sent.meter.seen // 4
+                record.tokens = Tokens(prompt=prompt, completion=completion, total=prompt + completion, estimated=True)
+                uncounted = self._for_tokenizer(sent)
+        if self._admission is not None:
+            now = time.monotonic()
+            if record.tokens is None and (sent is None or not sent.reached_backend):
+                worker.leases.cancel(self._admission, now)
+            else:
+                worker.leases.settle(self._admission, record.tokens.total if record.tokens else 0, now)
+        return uncounted
+
+    def _for_tokenizer(self, sent: Sent) -> Uncounted:
+        assert sent.meter is not None
+        return Uncounted(
+            slot=self._slot,
+            line=b"",
+            operation=self.target.operation.name,
+            tokenizer=self.view.models[self.model].tokenizer or "o200k_base",
+            prompt=self.body if len(self.body) <= _PROMPT_KEPT else b"",
+            completion=bytes(sent.meter.text),
+            kept=len(sent.meter.text),
+            seen=sent.meter.seen,
+        )
+
+
+def _now() -> str:
+    """RFC 3339, in UTC, to the millisecond."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"

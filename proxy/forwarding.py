@@ -1,0 +1,347 @@
+"""Route and relay: one admitted request, tried at its backends in the router's order, until one answers.
+
+Whether another may be tried is settled in `proxy.routing.retry`, and only while no byte has gone to the client. From
+the first byte of an answer on there is no way back: a break ends a stream with an error event where one can be
+understood, and nothing with a clean end.
+"""
+
+import random
+import time
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from proxy import answer
+from proxy.metering.meter import Meter
+from proxy.record.record import Attempt, End
+from proxy.refusal import Reason, Refused, error_body
+from proxy.routing.outcome import Outcome, classify_status, error_code, retry_after
+from proxy.routing.retry import may_retry
+from proxy.routing.select import Candidate
+from proxy.trace import continue_trace
+from proxy.upstream import Answer, Asking, Failed, reach
+from proxy.wire.body import Body, BodyBroken, EventBody, LengthFraming, OpaqueBody
+from proxy.wire.http1 import ResponseHead
+from proxy.wire.pool import Pool
+from proxy.wire.relay import Relay, RelayEnd
+from proxy.wire.server import ClientGone
+
+if TYPE_CHECKING:
+    from proxy.exchange import Exchange
+
+_ERROR_AT_MOST = 64 << 10
+_ASKED_FOR_USAGE = frozenset(("chat.completions", "completions"))
+_UNMETERED = frozenset(("audio.speech",))
+_EVENT_STREAM = b"text/event-stream"
+_BROKEN = b"data: %b\n\n" % error_body("BackendFailed", "The backend failed before the answer was complete.")
+_REFUSALS = {
+    Outcome.FIRST_BYTE_TIMEOUT: Reason.BACKEND_TIMEOUT,
+    Outcome.NO_CREDENTIAL: Reason.CREDENTIAL_UNAVAILABLE,
+}
+_ENDED = {
+    RelayEnd.COMPLETE: (End.COMPLETE, None, Outcome.OK),
+    RelayEnd.CLIENT_GONE: (End.CLIENT_GONE, "client_gone", Outcome.CANCELLED),
+    RelayEnd.CLIENT_STALLED: (End.CLIENT_GONE, "client_stalled", Outcome.CANCELLED),
+    RelayEnd.BACKEND_BROKE: (End.BACKEND_FAILED, "broken_mid_answer", Outcome.BROKEN_MID_ANSWER),
+    RelayEnd.BACKEND_IDLE: (End.TIMEOUT, "stream_idle", Outcome.IDLE_TIMEOUT),
+    RelayEnd.TIMEOUT: (End.TIMEOUT, "request_timeout", Outcome.CANCELLED),
+}
+
+
+class Sent(msgspec.Struct):
+    """What came of the forwarding, for settling and recording.
+
+    `reached_backend`: bytes of the request were sent. `accepted`: a backend answered with success.
+    """
+
+    reached_backend: bool = False
+    accepted: bool = False
+    bytes_out: int = 0
+    meter: Meter | None = None
+
+
+class Forwarding:
+    """The attempts of one request. `answered`: bytes of an answer have gone, or are going, to the client."""
+
+    __slots__ = ("_ask_usage", "_attempts", "_exchange", "_passed", "_until", "_worker", "answered", "sent")
+
+    def __init__(self, exchange: "Exchange") -> None:
+        self._exchange = exchange
+        self._worker = exchange.worker
+        self._passed = _forwarded_lines(exchange)
+        self._until = time.monotonic() + exchange.view.bounds.request
+        self._ask_usage = False
+        self._attempts = 0
+        self.answered = False
+        self.sent = Sent()
+
+    async def run(self) -> None:
+        """Have the request answered. Raises `Refused` when nobody can, and `ClientGone`."""
+        exchange, router = self._exchange, self._worker.router
+        plan = router.order(exchange.model, exchange.client.regions, time.monotonic())
+        tried: set[tuple[str, str]] = set()
+        while not self.answered:
+            candidate = plan.next(time.monotonic(), tried)
+            if candidate is None:
+                raise router.refusal(plan, time.monotonic())
+            tried.add(candidate.key)
+            outcome = await self._attempt(candidate)
+            if not self.answered and not self._may_go_on(outcome):
+                raise Refused(_REFUSALS.get(outcome, Reason.BACKENDS_FAILED), outcome.reason)
+
+    async def _attempt(self, candidate: Candidate) -> Outcome:
+        """One deployment's turn: ask it, pass its answer on, and tell the router and the record how it went."""
+        worker, record = self._worker, self._exchange.record
+        began = time.monotonic()
+        self._attempts += 1
+        outcome, status, wait = Outcome.CANCELLED, None, None
+        worker.router.started(candidate)
+        try:
+            outcome, status = await self._ask(candidate)
+        except Failed as failed:
+            outcome, status, wait = failed.outcome, failed.status, failed.wait
+        finally:
+            now = time.monotonic()
+            record.attempts.append(Attempt(candidate.backend, status, outcome.reason, round((now - began) * 1000, 1)))
+            worker.tally.attempt(candidate.backend, candidate.region, candidate.deployment, outcome.reason)
+            worker.announce(worker.router.report(candidate, outcome, now, wait))
+        return outcome
+
+    def _may_go_on(self, outcome: Outcome) -> bool:
+        exchange = self._exchange
+        if exchange.connection.gone:
+            raise ClientGone
+        return self._attempts < exchange.view.routing.attempts and may_retry(
+            outcome,
+            inference=exchange.target.operation.inference,
+            bytes_sent=self.sent.reached_backend,
+            whole=not exchange.stream_body,
+            settings=exchange.view.routing,
+        )
+
+    async def _ask(self, candidate: Candidate) -> tuple[Outcome, int]:
+        """The outcome and the status that went to the client. Raises `Failed` where none did."""
+        pool = self._worker.pools[candidate.backend]
+        begun = await reach(pool, self._asking(candidate, pool))
+        try:
+            status = begun.head.status
+            if status < 400:
+                return await self._deliver(candidate, begun), status
+            try:
+                error = await begun.small_body(_ERROR_AT_MOST, self._until)
+            except BodyBroken:
+                raise Failed(Outcome.RESET_BEFORE_HEAD, status=status) from None
+        except BaseException:
+            begun.close()
+            raise
+        return await self._take_error(candidate, begun.head, error)
+
+    async def _take_error(self, candidate: Candidate, head: ResponseHead, body: bytes) -> tuple[Outcome, int]:
+        """A backend's error: ours to cure elsewhere (`Failed`), or the client's to see."""
+        status = head.status
+        if self._ask_usage and status == 400 and b"stream_options" in body:
+            self._worker.hints.refused(self._hint(candidate), time.monotonic())
+            return await self._ask(candidate)
+        outcome = classify_status(status, error_code(body))
+        if outcome is Outcome.THROTTLED:
+            raise Failed(outcome, status=status, wait=retry_after(head.headers, time.time()))
+        if outcome is Outcome.MISCONFIGURED or (outcome is Outcome.BACKEND_ERROR and self._may_go_on(outcome)):
+            raise Failed(outcome, status=status)
+        exchange = self._exchange
+        self._head_is_known(candidate, status)
+        await exchange.connection.send(
+            self._response_head(candidate, head, b"content-length: %d\r\n" % len(body)) + body, exchange.view.bounds
+        )
+        self.sent.bytes_out += len(body)
+        if outcome is Outcome.BACKEND_ERROR:
+            exchange.end(End.BACKEND_FAILED, outcome.reason)
+        else:
+            exchange.end(End.COMPLETE)
+        return outcome, status
+
+    # The request.
+
+    def _hint(self, candidate: Candidate) -> tuple[str, str, str]:
+        return (*candidate.key, self._exchange.target.api_version or "")
+
+    def _asking(self, candidate: Candidate, pool: Pool) -> Asking:
+        exchange = self._exchange
+        view, head = exchange.view, exchange.head
+        assert head is not None
+        model = view.models[exchange.model]
+        return Asking(
+            connection=exchange.connection,
+            request=self._request(candidate, pool),
+            parts=exchange.body_parts if exchange.stream_body else None,
+            chunked=head.chunked,
+            bounds=view.bounds,
+            first_byte=view.bounds.first_byte if model.first_byte is None else model.first_byte,
+            until=self._until,
+            sent=self._mark_sent,
+        )
+
+    def _mark_sent(self) -> None:
+        self.sent.reached_backend = True
+
+    def _request(self, candidate: Candidate, pool: Pool) -> bytes:
+        """The request as this candidate's backend gets it; only the head, where the body streams."""
+        exchange, worker = self._exchange, self._worker
+        credential = worker.credentials.get(exchange.view.backends[candidate.backend].credential)
+        if credential is None or credential.expires <= time.time():
+            raise Failed(Outcome.NO_CREDENTIAL)
+        request = exchange.request
+        self._ask_usage = (
+            request is not None
+            and request.stream
+            and not request.wants_usage
+            and exchange.target.operation.name in _ASKED_FOR_USAGE
+            and worker.hints.asks_usage(self._hint(candidate), time.monotonic())
+        )
+        head = b"POST %b HTTP/1.1\r\nhost: %b\r\n%b: %b\r\n%b" % (
+            exchange.target.forward(candidate.deployment).encode("ascii"),
+            pool.host_header,
+            credential.header.encode("ascii"),
+            credential.value.encode("ascii"),
+            self._passed,
+        )
+        if exchange.stream_body:
+            assert exchange.head is not None
+            if exchange.head.chunked:
+                return head + b"transfer-encoding: chunked\r\n\r\n"
+            return head + b"content-length: %d\r\n\r\n" % exchange.head.length
+        body = exchange.body_for(candidate.deployment, ask_usage=self._ask_usage)
+        return b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body)
+
+    # The answer.
+
+    async def _deliver(self, candidate: Candidate, begun: Answer) -> Outcome:
+        """Pass an answer on, from its head to its last byte."""
+        exchange, sent = self._exchange, self.sent
+        head, connection = begun.head, exchange.connection
+        sent.accepted = True
+        body, framing = self._body(head)
+        if body is None:
+            await self._begin(candidate, head, framing, b"")
+            begun.keep(clean=not begun.rest)
+            exchange.end(End.COMPLETE)
+            return Outcome.OK
+        try:
+            first = _first(body, begun.rest)
+        except BodyBroken:
+            raise Failed(Outcome.RESET_BEFORE_HEAD, status=head.status) from None
+        await self._begin(candidate, head, framing, first)
+        end = RelayEnd.COMPLETE
+        if not body.complete:
+            end = await self._relay(begun, body)
+        if end is RelayEnd.COMPLETE:
+            begun.keep(clean=not body.surplus)
+            if sent.meter is not None:
+                sent.meter.finish()
+        else:
+            begun.close()
+            exchange.keep_alive = False
+        how, reason, outcome = _ENDED[end]
+        connection.gone = connection.gone or how is End.CLIENT_GONE
+        exchange.end(how, reason)
+        return outcome
+
+    async def _relay(self, begun: Answer, body: Body) -> RelayEnd:
+        exchange, worker = self._exchange, self._worker
+        bounds, connection = exchange.view.bounds, exchange.connection
+        model = exchange.view.models[exchange.model]
+        relay = Relay(
+            connection.link,
+            begun.link,
+            body,
+            idle=bounds.stream_idle if model.stream_idle is None else model.stream_idle,
+            stall=bounds.client_stall,
+            until=self._until,
+            last_words=_BROKEN,
+            client_alive=connection.alive,
+        )
+        worker.streaming += 1
+        try:
+            return await relay.run()
+        finally:
+            worker.streaming -= 1
+            self.sent.bytes_out += relay.sent
+
+    async def _begin(self, candidate: Candidate, head: ResponseHead, framing: bytes, first: bytes) -> None:
+        """Send the head, with as much of the body as is there. From here on the answer is this backend's."""
+        self._head_is_known(candidate, head.status)
+        data = self._response_head(candidate, head, framing) + first
+        await self._exchange.connection.send(data, self._exchange.view.bounds)
+        self.sent.bytes_out += len(data)
+
+    def _head_is_known(self, candidate: Candidate, status: int) -> None:
+        self.answered = True
+        exchange = self._exchange
+        record = exchange.record
+        record.status = status
+        record.backend = candidate.backend
+        record.region = candidate.region
+        record.deployment = candidate.deployment
+        record.ttfb_ms = round((time.monotonic() - exchange.began) * 1000, 3)
+
+    def _body(self, head: ResponseHead) -> tuple[Body | None, bytes]:
+        """What the answer's body is relayed as, and the framing the client is told."""
+        exchange, framing = self._exchange, head.framing
+        assert exchange.head is not None
+        if framing is None:
+            return None, b"" if head.status in (204, 304) else b"content-length: 0\r\n"
+        operation = exchange.target.operation.name
+        encoded = head.get(b"content-encoding") not in (None, b"identity")
+        events = (head.get(b"content-type") or b"").lower().startswith(_EVENT_STREAM)
+        meter = None if operation in _UNMETERED else Meter(operation, inflate=encoded)
+        self.sent.meter = meter
+        raw = exchange.head.minor == 0
+        if events and not encoded and meter is not None:
+            body: Body = EventBody(framing, meter, cut_usage=self._ask_usage, raw=raw)
+        else:
+            body = OpaqueBody(framing, meter, raw=raw)
+            if isinstance(framing, LengthFraming):
+                return body, b"content-length: %d\r\n" % framing.left
+        if raw:
+            exchange.keep_alive = False
+            return body, b""
+        return body, b"transfer-encoding: chunked\r\n"
+
+    def _response_head(self, candidate: Candidate, head: ResponseHead, framing: bytes) -> bytes:
+        exchange, worker = self._exchange, self._worker
+        lines = answer.passed_on(head.headers)
+        lines.append(
+            b"x-request-id: %b\r\nx-penstock-backend: %b\r\nx-penstock-region: %b\r\n"
+            % (
+                exchange.record.request_id.encode("ascii"),
+                candidate.backend.encode("ascii"),
+                candidate.region.encode("ascii"),
+            )
+        )
+        lines += answer.limits(worker.leases.remaining(exchange.client.name, time.monotonic()))
+        lines.append(framing)
+        if worker.draining:
+            exchange.keep_alive = False
+        if not exchange.keep_alive:
+            lines.append(b"connection: close\r\n")
+        return answer.status_line(head.status) + b"".join(lines) + b"\r\n"
+
+
+def _first(body: Body, rest: bytes) -> bytes:
+    if not rest:
+        return b""
+    buffer = bytearray(rest)
+    return bytes(body.feed(buffer, memoryview(buffer), len(buffer)))
+
+
+def _forwarded_lines(exchange: "Exchange") -> bytes:
+    """The client's header lines that pass on, and those that always go with them."""
+    head, allowed = exchange.head, exchange.view.forwarded
+    assert head is not None
+    lines = [b"%b: %b\r\n" % (name, value) for name, value in head.headers if name in allowed]
+    traceparent = next((value for name, value in head.headers if name == b"traceparent"), None)
+    trace = continue_trace(traceparent, random.getrandbits(64) | 1) if traceparent is not None else None
+    if trace is not None:
+        exchange.record.trace_id = trace[0]
+        lines.append(b"traceparent: %b\r\n" % trace[1])
+    lines.append(b"accept-encoding: identity\r\n")
+    return b"".join(lines)

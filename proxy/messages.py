@@ -1,0 +1,152 @@
+"""What the supervisor and its workers say to each other, over one Unix socket a worker, as MessagePack frames.
+
+Everything a worker decides with arrives here as an immutable, versioned snapshot; everything it has to tell goes back
+as an event. Only plain data: no file is opened and nothing is decided in this module.
+"""
+
+import msgspec
+
+from proxy.config.structs import Backend, Bounds, Bytes, Client, Model, Routing, Seconds
+from proxy.policy.budget import Ask, Granted, Recall, Return
+
+
+class Message(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """A frame's content; the tag is the class's name."""
+
+
+class ServerCertificate(msgspec.Struct, frozen=True):
+    """One certificate to serve, as PEM: leaf and intermediates, and its key. Never printed."""
+
+    chain: bytes
+    key: bytes
+
+    def __repr__(self) -> str:
+        return "ServerCertificate(…)"
+
+
+class Tls(msgspec.Struct, frozen=True):
+    """What a worker builds its server context from."""
+
+    certificates: tuple[ServerCertificate, ...]
+    minimum: str
+    mode: str  # off, optional, required
+    roots: bytes
+    intermediates: bytes
+
+
+class Snapshot(Message, frozen=True):
+    """One version of all that requests are decided with."""
+
+    version: int
+    tls: Tls
+    bounds: Bounds
+    clients: tuple[Client, ...]
+    models: tuple[Model, ...]
+    backends: tuple[Backend, ...]
+    trust: dict[str, bytes]  # a backend's `ca` → PEM
+    routing: Routing
+    forward_headers: tuple[str, ...]
+    forward_query: tuple[str, ...]
+    audit_user: str  # plain, none
+    workers: int
+
+
+class UpstreamCredential(msgspec.Struct, frozen=True):
+    """The header that proves the gateway to a backend, and until when (Unix time). Never printed."""
+
+    header: str
+    value: str
+    expires: float
+
+    def __repr__(self) -> str:
+        return f"UpstreamCredential({self.header}, expires={self.expires})"
+
+
+class UpstreamCredentials(Message, frozen=True):
+    by_name: dict[str, UpstreamCredential]
+
+
+class Drain(Message, frozen=True):
+    """Accept no more, finish within `seconds`, leave."""
+
+    seconds: float
+
+
+class Written(Message, frozen=True):
+    """The records of these journal slots are on file; the slots are free again."""
+
+    slots: list[int]
+
+
+class Ready(Message, frozen=True):
+    """The worker serves under snapshot `version`."""
+
+    pid: int
+    version: int
+
+
+class Records(Message, frozen=True):
+    """Finished records, each with its journal slot (-1: none) and as one line of JSON without line end."""
+
+    slots: list[int]
+    lines: list[bytes]
+
+
+class Uncounted(Message, frozen=True):
+    """A record whose usage must be counted by tokenizer: its stream was cut short, or its backend reported none.
+
+    `prompt` is the request's JSON body (empty: the record's own estimate stands), `completion` the text relayed, of
+    which `kept` of `seen` bytes are here.
+    """
+
+    slot: int
+    line: bytes
+    operation: str
+    tokenizer: str
+    prompt: bytes
+    completion: bytes
+    kept: int
+    seen: int
+
+
+class BreakerChanged(Message, frozen=True):
+    """A deployment's breaker at this worker; `seconds` until it is tried again."""
+
+    backend: str
+    deployment: str
+    state: str
+    reason: str
+    seconds: float
+
+
+class Tallies(Message, frozen=True):
+    """What was counted since the last of these; see `proxy.record.tally`."""
+
+    counters: dict[str, list[tuple[tuple[str, ...], float]]]
+    histograms: dict[str, list[tuple[tuple[str, ...], list[int], float]]]
+    gauges: dict[str, list[tuple[tuple[str, ...], float]]]
+
+
+Downward = Snapshot | UpstreamCredentials | Drain | Written | Granted | Recall
+Upward = Ready | Records | Uncounted | BreakerChanged | Tallies | Ask | Return
+
+
+def _decode_hook(kind: type, value: object) -> object:
+    if kind is Seconds and isinstance(value, int | float):
+        return Seconds(value)
+    if kind is Bytes and isinstance(value, int):
+        return Bytes(value)
+    raise NotImplementedError(kind)
+
+
+def _encode_hook(value: object) -> object:
+    if isinstance(value, Bytes):
+        return int(value)
+    if isinstance(value, Seconds):
+        return float(value)
+    raise NotImplementedError(type(value))
+
+
+encode = msgspec.msgpack.Encoder(enc_hook=_encode_hook).encode
+decode_downward = msgspec.msgpack.Decoder(Downward, dec_hook=_decode_hook).decode
+decode_upward = msgspec.msgpack.Decoder(Upward, dec_hook=_decode_hook).decode

@@ -1,0 +1,196 @@
+"""A request's body, as far as decisions rest on it: model, streaming, features, bounds; and its form for a backend.
+
+What is sent is built from what was read. The top level of a JSON body is always re-encoded from the members that were
+decoded, so a duplicate key cannot mean one thing here and another behind; members whose inside a decision rests on
+are decoded, judged and re-encoded whole. Nothing in here performs I/O.
+"""
+
+from typing import Any
+
+import msgspec
+
+from proxy.policy.operations import Operation, Target
+from proxy.refusal import Reason, Refused
+
+_decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_any = msgspec.json.Decoder().decode
+_encode = msgspec.json.Encoder().encode
+_TRUE, _FALSE, _NULL = msgspec.Raw(b"true"), msgspec.Raw(b"false"), msgspec.Raw(b"null")
+
+_DEEP = (b"image_url", b"file_id", b"file_url", b"item_reference", b"\\u00")
+"""What makes the inside of messages or input worth decoding; the last is an ASCII character in disguise."""
+
+_LOCAL_TOOLS = frozenset({"function", "custom"})
+_LIMIT_KEYS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
+_STORED_KEYS = ("previous_response_id", "conversation", "prompt_id")
+
+
+class Request(msgspec.Struct):
+    """What a JSON body says.
+
+    `members` are the top-level members as they will be sent. `wants_usage` is true where the client asked for the usage
+    event itself. `completion_limit` is the largest number of tokens the client allows, if it says so.
+    """
+
+    members: dict[str, msgspec.Raw]
+    model: str | None
+    stream: bool = False
+    wants_usage: bool = False
+    completion_limit: int | None = None
+    features: frozenset[str] = frozenset()
+
+
+def read_json(operation: Operation, body: bytes | bytearray) -> Request:
+    """Read a JSON request body. Raises `Refused`: BAD_JSON, STORED_STATE."""
+    try:
+        members = _decode_members(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise Refused(Reason.BAD_JSON, "body") from None
+    model = _string(members, "model")
+    request = Request(members, model)
+    stream = members.get("stream")
+    if stream is not None and stream != _FALSE:
+        request.stream = _boolean(members, "stream")
+    for key in _LIMIT_KEYS:
+        if key in members:
+            limit = _number(members, key)
+            if limit is not None:
+                request.completion_limit = limit
+    if operation.name in ("chat.completions", "responses"):
+        _refuse_stored_state(operation, members)
+        request.features = _features(members, body)
+    if request.stream and operation.name in ("chat.completions", "completions"):
+        request.wants_usage = _wants_usage(members)
+    if operation.name == "responses":
+        members["store"] = _FALSE
+    return request
+
+
+def forwarded(request: Request, deployment: str, *, ask_usage: bool) -> bytes:
+    """The body for a backend: the model renamed to its deployment, usage asked for where wanted."""
+    members = request.members
+    if "model" in members:
+        members["model"] = msgspec.Raw(_encode(deployment))
+    if ask_usage and not request.wants_usage:
+        members = dict(members)
+        options = members.get("stream_options")
+        theirs: dict[str, Any] = {} if options is None or options == _NULL else _decode_any(options)
+        members["stream_options"] = msgspec.Raw(_encode({**theirs, "include_usage": True}))
+    return _encode(members)
+
+
+def _string(members: dict[str, msgspec.Raw], key: str) -> str | None:
+    raw = members.get(key)
+    if raw is None or raw == _NULL:
+        return None
+    value = _member(raw, key)
+    if not isinstance(value, str):
+        raise Refused(Reason.BAD_JSON, key, message=f"'{key}' must be a string.")
+    return value
+
+
+def _boolean(members: dict[str, msgspec.Raw], key: str) -> bool:
+    raw = members.get(key)
+    if raw is None or raw == _NULL or raw == _FALSE:
+        return False
+    if raw == _TRUE:
+        return True
+    raise Refused(Reason.BAD_JSON, key, message=f"'{key}' must be true or false.")
+
+
+def _number(members: dict[str, msgspec.Raw], key: str) -> int | None:
+    value = _member(members[key], key)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 31:
+        raise Refused(Reason.BAD_JSON, key, message=f"'{key}' must be a whole number that is not negative.")
+    return value
+
+
+def _member(raw: msgspec.Raw, key: str) -> Any:
+    try:
+        return _decode_any(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise Refused(Reason.BAD_JSON, key) from None
+
+
+def _wants_usage(members: dict[str, msgspec.Raw]) -> bool:
+    raw = members.get("stream_options")
+    if raw is None or raw == _NULL:
+        return False
+    options = _member(raw, "stream_options")
+    if not isinstance(options, dict):
+        raise Refused(Reason.BAD_JSON, "stream_options", message="'stream_options' must be an object.")
+    members["stream_options"] = msgspec.Raw(_encode(options))
+    return options.get("include_usage") is True
+
+
+def _refuse_stored_state(operation: Operation, members: dict[str, msgspec.Raw]) -> None:
+    if _boolean(members, "store"):
+        raise Refused(Reason.STORED_STATE, "store", message="'store' must be false through this gateway.")
+    for key in (*_STORED_KEYS, "prompt") if operation.name == "responses" else ():
+        if members.get(key, _NULL) != _NULL:
+            raise Refused(Reason.STORED_STATE, key, message=f"'{key}' is not available through this gateway.")
+
+
+def _features(members: dict[str, msgspec.Raw], body: bytes | bytearray) -> frozenset[str]:
+    """The features a grant must name (design: confused deputies) that this body uses."""
+    found = set()
+    if any(members.get(key, _NULL) != _NULL for key in ("data_sources", "dataSources")):
+        found.add("data_sources")
+    if "background" in members and _boolean(members, "background"):
+        found.add("background")
+    if members.get("web_search_options", _NULL) != _NULL:
+        found.add("server_tools")
+    if "tools" in members:
+        tools = _member(members["tools"], "tools")
+        if not _only_local(tools):
+            found.add("server_tools")
+        members["tools"] = msgspec.Raw(_encode(tools))
+    if any(mark in body for mark in _DEEP):
+        for key in ("messages", "input"):
+            if key in members:
+                value = _member(members[key], key)
+                if _fetches(value):
+                    found.add("remote_images")
+                members[key] = msgspec.Raw(_encode(value))
+    return frozenset(found)
+
+
+def _only_local(tools: Any) -> bool:
+    if tools is None:
+        return True
+    return isinstance(tools, list) and all(
+        isinstance(tool, dict) and tool.get("type") in _LOCAL_TOOLS for tool in tools
+    )
+
+
+def _fetches(value: Any) -> bool:
+    """Whether an address inside would be fetched by Azure. Raises `Refused` for what names stored state."""
+    remote = False
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, list):
+            waiting.extend(item)
+        elif isinstance(item, dict):
+            if item.get("type") == "item_reference" or item.get("file_id") is not None:
+                raise Refused(Reason.STORED_STATE, "reference to stored state")
+            if item.get("file_url") is not None or not _inline(item.get("image_url")):
+                remote = True
+            waiting.extend(item.values())
+    return remote
+
+
+def _inline(image: Any) -> bool:
+    if isinstance(image, dict):
+        image = image.get("url")
+    return image is None or (isinstance(image, str) and image[:5].lower() == "data:")
+
+
+def requested_model(target: Target, request: Request | None) -> str:
+    """The client's name for the model: from the path, else from the body. Raises `Refused`: MODEL_MISSING."""
+    model = target.model or (request.model if request else None)
+    if not model:
+        raise Refused(Reason.MODEL_MISSING, "model", message="The request names no model: set 'model' in the body.")
+    return model

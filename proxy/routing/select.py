@@ -1,0 +1,195 @@
+"""Which deployment answers a request: eligible ones by priority, within a priority at random by weight.
+
+Residency is a rule: a deployment outside the client's regions is not in the plan at all. Availability is looked at when
+a candidate's turn comes, not before. Pure.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+
+import msgspec
+
+from proxy.config.structs import Backend, Model, Routing
+from proxy.refusal import Reason, Refused
+from proxy.routing.breaker import Breaker, Unavailable
+from proxy.routing.outcome import Outcome
+
+Key = tuple[str, str]
+"""Backend and deployment: what has a breaker. Two models may share one."""
+
+_PLANS = 4096
+
+
+class Candidate(msgspec.Struct, frozen=True):
+    backend: str
+    deployment: str
+    region: str
+    tier: str
+    priority: int
+    weight: int
+
+    @property
+    def key(self) -> Key:
+        return self.backend, self.deployment
+
+
+class Change(msgspec.Struct, frozen=True):
+    """A deployment became unavailable, or available again. `until` is monotonic."""
+
+    backend: str
+    deployment: str
+    state: str
+    reason: str
+    until: float
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """How a deployment stands, for people to see."""
+
+    backend: str
+    deployment: str
+    state: str
+    reason: str
+    until: float
+    in_flight: int
+
+
+class Plan:
+    """The candidates for one request, in the order they will be asked."""
+
+    __slots__ = ("_router", "candidates")
+
+    def __init__(self, router: "Router", candidates: Sequence[Candidate]) -> None:
+        self._router = router
+        self.candidates = candidates
+
+    def next(self, now: float, tried: set[Key]) -> Candidate | None:
+        """The first that is available and has not been tried."""
+        for candidate in self.candidates:
+            if candidate.key not in tried and self._router.unavailable(candidate.key, now) is None:
+                return candidate
+        return None
+
+    def verdicts(self, now: float) -> list[tuple[Candidate, Unavailable | None]]:
+        """Each candidate, and why it would be skipped."""
+        return [(candidate, self._router.unavailable(candidate.key, now)) for candidate in self.candidates]
+
+
+class Router:
+    """A worker's knowledge of all deployments."""
+
+    def __init__(
+        self, models: Iterable[Model], backends: Iterable[Backend], routing: Routing, uniform: Callable[[], float]
+    ) -> None:
+        self._uniform = uniform
+        self._breakers: dict[Key, Breaker] = {}
+        self._in_flight: dict[Key, int] = {}
+        self.reconfigure(models, backends, routing)
+
+    def reconfigure(self, models: Iterable[Model], backends: Iterable[Backend], routing: Routing) -> None:
+        """A new configuration; deployments that remain keep their breakers."""
+        known = {backend.name: backend for backend in backends}
+        self._settings = routing.breaker
+        self._candidates = {
+            model.name: tuple(
+                Candidate(
+                    deployment.backend,
+                    deployment.deployment,
+                    known[deployment.backend].region,
+                    known[deployment.backend].tier,
+                    deployment.priority,
+                    deployment.weight,
+                )
+                for deployment in model.deployments
+            )
+            for model in models
+        }
+        keys = {candidate.key for candidates in self._candidates.values() for candidate in candidates}
+        self._breakers = {key: self._breakers.get(key) or Breaker(self._settings, self._uniform) for key in keys}
+        for breaker in self._breakers.values():
+            breaker.settings = self._settings
+        self._eligible: dict[tuple[str, tuple[str, ...]], tuple[tuple[Candidate, ...], ...]] = {}
+
+    def order(self, model: str, regions: tuple[str, ...], _now: float) -> Plan:
+        """A plan for one request. `regions` empty: any."""
+        groups = self._eligible.get((model, regions))
+        if groups is None:
+            groups = self._groups(model, regions)
+        if len(groups) == 1 and len(groups[0]) == 1:
+            return Plan(self, groups[0])
+        return Plan(self, [candidate for group in groups for candidate in self._shuffled(group)])
+
+    def _groups(self, model: str, regions: tuple[str, ...]) -> tuple[tuple[Candidate, ...], ...]:
+        eligible = [c for c in self._candidates.get(model, ()) if not regions or c.region in regions]
+        priorities = sorted({candidate.priority for candidate in eligible})
+        groups = tuple(tuple(c for c in eligible if c.priority == priority) for priority in priorities)
+        if len(self._eligible) >= _PLANS:
+            self._eligible.clear()
+        self._eligible[model, regions] = groups
+        return groups
+
+    def _shuffled(self, group: tuple[Candidate, ...]) -> Iterable[Candidate]:
+        """In random order, by weight and without replacement (Efraimidis and Spirakis, 2006)."""
+        if len(group) == 1:
+            return group
+        return sorted(group, key=lambda candidate: -(self._uniform() ** (1 / candidate.weight)))
+
+    def unavailable(self, key: Key, now: float) -> Unavailable | None:
+        breaker = self._breakers.get(key)
+        return None if breaker is None else breaker.unavailable(now)
+
+    def started(self, candidate: Candidate) -> None:
+        """A request goes to a candidate; every one of these is followed by a `report`."""
+        key = candidate.key
+        self._in_flight[key] = self._in_flight.get(key, 0) + 1
+        breaker = self._breakers.get(key)
+        if breaker is not None:
+            breaker.begin()
+
+    def report(self, candidate: Candidate, outcome: Outcome, now: float, wait: float | None = None) -> Change | None:
+        """How it went; the change to announce, if there is one."""
+        key = candidate.key
+        left = self._in_flight.get(key, 1) - 1
+        if left:
+            self._in_flight[key] = left
+        else:
+            self._in_flight.pop(key, None)
+        breaker = self._breakers.get(key)
+        if breaker is None or not breaker.end(outcome, now, wait):
+            return None
+        return Change(*key, self._state(breaker, now), breaker.reason, breaker.until)
+
+    def refusal(self, plan: Plan, now: float) -> Refused:
+        """What the client is told when nobody is left to ask, with the soonest honest time to come back."""
+        if not plan.candidates:
+            return Refused(Reason.NO_BACKEND, "no deployment in the client's regions", message=_NO_REGION)
+        breakers = [breaker for c in plan.candidates if (breaker := self._breakers.get(c.key)) is not None]
+        causes = [(breaker.unavailable(now), breaker.until) for breaker in breakers]
+        soonest = max(min((until for _, until in causes), default=now) - now, 0.05)
+        kinds = {cause for cause, _ in causes if cause is not None}
+        if Unavailable.THROTTLED in kinds:
+            return Refused(Reason.BACKENDS_THROTTLED, _rule(kinds), retry_after=soonest)
+        if kinds == {Unavailable.MISCONFIGURED}:
+            return Refused(Reason.BACKENDS_MISCONFIGURED, _rule(kinds))
+        if Unavailable.OPEN in kinds or Unavailable.PROBING in kinds:
+            return Refused(Reason.NO_BACKEND, _rule(kinds), retry_after=max(soonest, 1.0))
+        return Refused(Reason.BACKENDS_FAILED, "every candidate was tried")
+
+    def view(self, now: float) -> list[Standing]:
+        """How every deployment stands."""
+        return [
+            Standing(*key, self._state(breaker, now), breaker.reason, breaker.until, self._in_flight.get(key, 0))
+            for key, breaker in sorted(self._breakers.items())
+        ]
+
+    def _state(self, breaker: Breaker, now: float) -> str:
+        cause = breaker.unavailable(now)
+        if cause in (Unavailable.THROTTLED, Unavailable.MISCONFIGURED):
+            return str(cause.value)
+        return str(breaker.state.value)
+
+
+_NO_REGION = "No backend in the regions this client is bound to serves this model."
+
+
+def _rule(kinds: set[Unavailable]) -> str:
+    return ", ".join(sorted(kind.value for kind in kinds))

@@ -1,0 +1,304 @@
+"""The supervisor: one process that holds what is slow or secret, and keeps the workers going.
+
+It loads and reloads the configuration, owns the listening sockets, the budgets, the upstream credentials and the audit
+log, and shows how things are. No request passes through it. SIGTERM and SIGINT drain; SIGHUP, and any change of the
+configuration file or of a file it names, reload.
+"""
+
+import logging
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import trio
+
+from proxy import logs
+from proxy.admin import server as admin
+from proxy.admin.exposition import Metrics
+from proxy.admin.token import TokenError, checked, load_or_make
+from proxy.admin.view import ReloadResult
+from proxy.config.load import ConfigError, load
+from proxy.config.secrets import resolve
+from proxy.config.structs import Config
+from proxy.messages import (
+    BreakerChanged,
+    Downward,
+    Snapshot,
+    Tallies,
+    UpstreamCredential,
+    UpstreamCredentials,
+    Upward,
+)
+from proxy.policy.budget import Ask, Budgets, Outgoing, Return
+from proxy.record.audit import AuditLog
+from proxy.supervisor import snapshot as snapshots
+from proxy.supervisor.credentials import Refresher
+from proxy.supervisor.records import RecordKeeper
+from proxy.supervisor.sockets import AddressUnusable, listen
+from proxy.supervisor.status import Overview, certificates
+from proxy.supervisor.watch import stamps
+from proxy.supervisor.workers import WorkerProcess
+from proxy.wire.tls import server_context
+from proxy.worker import raise_descriptor_limit
+
+_WATCH_EVERY = 1.0
+_FIRST_CREDENTIALS = 3.0
+_RECENT_RECORDS = 16 << 20
+_FIXED = ("listen.address", "listen.workers", "listen.health.address", "admin", "state", "audit.path")
+"""What a running gateway cannot change; a reload that would is refused."""
+
+_log = logging.getLogger("penstock.supervisor")
+
+
+def serve(path: Path) -> int:
+    """`penstock serve`: run the gateway until it is told to stop; the exit code."""
+    logs.configure()
+    raise_descriptor_limit()
+    try:
+        config = load(path)
+        supervisor = Supervisor(path, config)
+    except (ConfigError, AddressUnusable, TokenError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return trio.run(supervisor.run)
+
+
+class BreakerSeen(NamedTuple):
+    """A deployment's breaker as one worker told it; `until` is monotonic."""
+
+    state: str
+    reason: str
+    until: float
+
+
+class Supervisor:
+    """The gateway as a whole. Raises `ConfigError`, `AddressUnusable` or `OSError` when it cannot start."""
+
+    def __init__(self, path: Path, config: Config) -> None:
+        self.path = path
+        self.config = config
+        self.started = time.time()
+        self.last_reload: ReloadResult | None = None
+        self.certificates = certificates(config)
+        count = config.listen.workers or os.cpu_count() or 1
+        self._snapshot = self._build(config, 1, count)
+        self._sockets = [listen(address) for address in _addresses(config)]
+        self.health_socket = listen(config.listen.health.address)
+        self.admin_socket = listen(config.admin.address)
+        state = Path(config.state.path).parent
+        self._journals = state / "journals"
+        self._journals.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._token = _admin_token(config)
+        self._audit = AuditLog(Path(config.audit.path), rotate_at=int(config.audit.rotate_at), keep=config.audit.keep)
+        self.metrics = Metrics()
+        self.keeper = RecordKeeper(self._audit, counted=self.metrics.count_usage, lost=self.metrics.count_lost)
+        self.budgets = Budgets({client.name: client.limits for client in config.clients}, count)
+        self.breakers: dict[tuple[str, str], dict[int, BreakerSeen]] = {}
+        self.workers = [
+            WorkerProcess(
+                index,
+                self._sockets,
+                self._journals,
+                self.keeper,
+                greeting=self._greeting,
+                hear=self._hear,
+                gone=self._gone,
+            )
+            for index in range(count)
+        ]
+        self._refresher = Refresher(config.credentials, self._publish, self._announce)
+        self._ticks = trio.Event()
+        self._draining = trio.Event()
+        self._reloading = trio.Lock()
+        self._watched = stamps(self._watch_list())
+
+    # Life.
+
+    async def run(self) -> int:
+        """Serve until drained; the exit code."""
+        self._recover()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.keeper.run)
+            nursery.start_soon(self._refresher.run)
+            nursery.start_soon(self._tick)
+            nursery.start_soon(self._watch)
+            nursery.start_soon(admin.serve_health, self.health_socket, Overview(self))
+            nursery.start_soon(admin.serve_admin, self.admin_socket, self.config.admin, self._token, Overview(self))
+            nursery.start_soon(self._signals)
+            with trio.move_on_after(_FIRST_CREDENTIALS):
+                await self._refresher.first.wait()
+            async with trio.open_nursery() as workers:
+                for worker in self.workers:
+                    workers.start_soon(worker.keep)
+                _log.info("serving on %s with %d workers", ", ".join(_addresses(self.config)), len(self.workers))
+                await self._draining.wait()
+                for worker in self.workers:
+                    worker.drain(float(self.config.listen.bounds.drain))
+            await self.keeper.drained()
+            nursery.cancel_scope.cancel()
+        _log.info("drained")
+        return 0
+
+    def _recover(self) -> None:
+        """Record what workers of an earlier life, ended without a supervisor, left behind."""
+        left = sorted(self._journals.glob("*.journal"))
+        known = self._audit.recent_ids(_RECENT_RECORDS) if left else set()
+        found = sum(self.keeper.recover(path, arrived=set(), known=known) for path in left)
+        if found:
+            _log.warning("%d records were left by an earlier run", found)
+
+    async def _signals(self) -> None:
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as received:
+            async for number in received:
+                if number == signal.SIGHUP:
+                    await self.reload()
+                else:
+                    _log.info("draining")
+                    for sock in self._sockets:
+                        sock.close()
+                    self._draining.set()
+
+    # The configuration.
+
+    def _build(self, config: Config, version: int, workers: int) -> Snapshot:
+        built = snapshots.build(config, version, workers)
+        server_context(built.tls)  # raises here, before any worker meets it
+        return built
+
+    def _watch_list(self) -> list[Path]:
+        return [self.path, *snapshots.files(self.config)]
+
+    async def _watch(self) -> None:
+        while True:
+            await trio.sleep(_WATCH_EVERY)
+            now = await trio.to_thread.run_sync(stamps, self._watch_list())
+            if now != self._watched:
+                self._watched = now
+                await self.reload()
+
+    async def reload(self) -> ReloadResult:
+        """Load the configuration again, and serve by it if all of it is valid; else nothing changes."""
+        async with self._reloading:
+            version = self._snapshot.version + 1
+            try:
+                config = await trio.to_thread.run_sync(load, self.path)
+                _refuse_fixed(self.path, self.config, config)
+                built = await trio.to_thread.run_sync(self._build, config, version, len(self.workers))
+            except (ConfigError, OSError, ValueError) as error:
+                _log.error("configuration not reloaded, version %d stays: %s", version - 1, error)
+                return self._reloaded(version - 1, str(error))
+            self.config = config
+            self._snapshot = built
+            self._watched = stamps(self._watch_list())
+            self._audit.reopen()
+            self._tell(self.budgets.reconfigure({c.name: c.limits for c in config.clients}, time.monotonic()))
+            self._refresher.reconfigure(config.credentials)
+            for worker in self.workers:
+                worker.post(built)
+            self.certificates = certificates(config)
+            _log.info("configuration version %d is in force", version)
+            return self._reloaded(version, None)
+
+    def _reloaded(self, version: int, error: str | None) -> ReloadResult:
+        self.metrics.reloaded(ok=error is None)
+        self.last_reload = ReloadResult(ok=error is None, time=time.time(), version=version, error=error)
+        return self.last_reload
+
+    @property
+    def version(self) -> int:
+        return self._snapshot.version
+
+    @property
+    def draining(self) -> bool:
+        return self._draining.is_set()
+
+    @property
+    def credentials(self) -> dict[str, UpstreamCredential]:
+        return self._refresher.current
+
+    @property
+    def failing(self) -> dict[str, str]:
+        return self._refresher.failing
+
+    # Workers.
+
+    def _greeting(self) -> list[Downward]:
+        return [UpstreamCredentials(self.credentials), self._snapshot]
+
+    def _hear(self, worker: int, message: Upward) -> None:
+        now = time.monotonic()
+        match message:
+            case Ask():
+                self._tell(self.budgets.ask(worker, message, now))
+            case Return():
+                self._tell(self.budgets.give_back(worker, message, now))
+            case Tallies():
+                self.metrics.merge(worker, message)
+            case BreakerChanged():
+                key = message.backend, message.deployment
+                self.breakers.setdefault(key, {})[worker] = BreakerSeen(
+                    message.state, message.reason, now + message.seconds
+                )
+                _log.warning("deployment %s/%s is %s at worker %d: %s", *key, message.state, worker, message.reason)
+            case _:
+                raise AssertionError("heard by the worker's process")
+
+    def _gone(self, worker: int) -> None:
+        self._tell(self.budgets.worker_gone(worker, time.monotonic()))
+        self.metrics.worker_gone(worker)
+        for states in self.breakers.values():
+            states.pop(worker, None)
+
+    def _tell(self, outgoing: Outgoing) -> None:
+        for worker, message in outgoing:
+            self.workers[worker].post(message)
+        self._ticks.set()
+
+    async def _tick(self) -> None:
+        """Answer asks whose time is up."""
+        while True:
+            due = self.budgets.next_deadline(time.monotonic())
+            self._ticks = trio.Event()
+            if due is None:
+                await self._ticks.wait()
+            else:
+                await trio.sleep(max(0.0, due - time.monotonic()))
+                self._tell(self.budgets.tick(time.monotonic()))
+
+    # Credentials.
+
+    def _publish(self, credentials: dict[str, UpstreamCredential]) -> None:
+        for worker in self.workers:
+            worker.post(UpstreamCredentials(credentials))
+
+    def _announce(self, text: str) -> None:
+        _log.warning("%s", text)
+
+
+def _admin_token(config: Config) -> str:
+    ref = config.admin.token
+    if ref.file is not None:
+        return load_or_make(Path(ref.file))
+    return checked(resolve(ref).reveal(), "admin.token")
+
+
+def _addresses(config: Config) -> tuple[str, ...]:
+    address = config.listen.address
+    return (address,) if isinstance(address, str) else address
+
+
+def _refuse_fixed(path: Path, old: Config, new: Config) -> None:
+    """Raises `ConfigError` for a change that only a restart can make."""
+    changed = [key for key in _FIXED if _at(old, key) != _at(new, key)]
+    if changed:
+        raise ConfigError.of(path, changed[0], "changed", "restart the gateway to change this")
+
+
+def _at(config: Config, key: str) -> object:
+    value: object = config
+    for name in key.split("."):
+        value = getattr(value, name)
+    return value

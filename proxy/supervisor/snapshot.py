@@ -1,0 +1,57 @@
+"""From a loaded configuration to the snapshot that workers decide with: every file it names is read here, once."""
+
+from pathlib import Path
+
+from proxy.config.structs import Config, KeyVaultRef
+from proxy.messages import ServerCertificate, Snapshot, Tls
+
+
+def build(config: Config, version: int, workers: int) -> Snapshot:
+    """Raises `OSError` for a file that cannot be read."""
+    listen = config.listen
+    pairs = [(listen.certificate, listen.private_key), *((p.certificate, p.private_key) for p in listen.certificates)]
+    trust = {backend.ca for backend in config.backends if backend.ca is not None}
+    return Snapshot(
+        version=version,
+        tls=Tls(
+            certificates=tuple(_pair(certificate, key) for certificate, key in pairs),
+            minimum=listen.minimum_tls,
+            mode=listen.client_certificates.mode,
+            roots=_joined(listen.client_certificates.roots),
+            intermediates=_joined(listen.client_certificates.intermediates),
+        ),
+        bounds=listen.bounds,
+        clients=config.clients,
+        models=config.models,
+        backends=config.backends,
+        trust={path: Path(path).read_bytes() for path in sorted(trust)},
+        routing=config.routing,
+        forward_headers=config.forward.headers,
+        forward_query=config.forward.query,
+        audit_user=config.audit.user,
+        workers=workers,
+    )
+
+
+def files(config: Config) -> list[Path]:
+    """Every file the snapshot is read from, for those who watch for changes."""
+    listen = config.listen
+    paths: list[str] = []
+    paths += [path for path in (listen.certificate, listen.private_key) if isinstance(path, str)]
+    for pair in listen.certificates:
+        paths += [path for path in (pair.certificate, pair.private_key) if isinstance(path, str)]
+    paths += [*listen.client_certificates.roots, *listen.client_certificates.intermediates]
+    paths += [backend.ca for backend in config.backends if backend.ca is not None]
+    paths += [c.secret.file for c in config.credentials.values() if c.secret is not None and c.secret.file is not None]
+    paths += [c.key.file for c in config.credentials.values() if c.key is not None and c.key.file is not None]
+    return [Path(path) for path in dict.fromkeys(paths)]
+
+
+def _pair(certificate: str | KeyVaultRef, key: str | None) -> ServerCertificate:
+    assert isinstance(certificate, str), "refused by proxy.config.implemented"
+    chain = Path(certificate).read_bytes()
+    return ServerCertificate(chain=chain, key=Path(key).read_bytes() if key is not None else chain)
+
+
+def _joined(paths: tuple[str, ...]) -> bytes:
+    return b"\n".join(Path(path).read_bytes() for path in paths)

@@ -1,0 +1,206 @@
+"""The supervisor as the admin address shows it: its state, gathered when asked, as `proxy.admin.view` has it."""
+
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from cryptography import x509
+
+from proxy import __version__
+from proxy.admin.view import (
+    CertificateStatus,
+    ClientStatus,
+    ConfigStatus,
+    CredentialStatus,
+    DeploymentStatus,
+    LimitStatus,
+    ReloadResult,
+    Status,
+    WorkerStatus,
+)
+from proxy.config.structs import Client, Config
+from proxy.record.metrics import (
+    AUDIT_FAILURES,
+    AUDIT_RECORDS,
+    BACKEND_STATE,
+    BUILD_INFO,
+    CERTIFICATE_EXPIRY,
+    CONFIG_VERSION,
+    CONNECTIONS_ACTIVE,
+    REQUESTS_ACTIVE,
+    STREAMS_ACTIVE,
+    WORKER_RESTARTS,
+    WORKERS,
+)
+from proxy.supervisor.workers import WorkerState
+
+if TYPE_CHECKING:
+    from proxy.supervisor.main import Supervisor
+
+_EXPIRING = 300.0
+_STATES: dict[str, Literal["closed", "half_open", "open"]] = {"closed": "closed", "half_open": "half_open"}
+_SEVERITY = ("closed", "half_open", "open")
+
+
+class Overview:
+    """Answers the admin address from the supervisor's own state."""
+
+    def __init__(self, supervisor: "Supervisor") -> None:
+        self._supervisor = supervisor
+
+    def status(self) -> Status:
+        supervisor = self._supervisor
+        return Status(
+            version=__version__,
+            time=time.time(),
+            started=supervisor.started,
+            config=ConfigStatus(
+                file=str(supervisor.path), version=supervisor.version, last_reload=supervisor.last_reload
+            ),
+            workers=tuple(self._workers()),
+            deployments=tuple(self._deployments()),
+            clients=tuple(self._client(client) for client in supervisor.config.clients),
+            certificates=tuple(self._certificates()),
+            credentials=tuple(self._credentials()),
+        )
+
+    def ready(self) -> tuple[bool, list[str]]:
+        supervisor = self._supervisor
+        missing = []
+        if supervisor.draining:
+            missing.append("draining")
+        if not any(worker.state is WorkerState.SERVING for worker in supervisor.workers):
+            missing.append("no worker serves")
+        now = time.time()
+        valid = {name for name, credential in supervisor.credentials.items() if credential.expires > now}
+        usable = [backend for backend in supervisor.config.backends if backend.credential in valid]
+        if not usable:
+            missing.append("no backend has a valid credential")
+        elif all(deployment.state == "open" for deployment in self._deployments()):
+            missing.append("every deployment's breaker is open")
+        return not missing, missing
+
+    def metrics(self) -> bytes:
+        supervisor = self._supervisor
+        metrics = supervisor.metrics
+        metrics.replace(
+            BACKEND_STATE, {(d.backend, d.deployment): _SEVERITY.index(d.state) for d in self._deployments()}
+        )
+        metrics.replace(CERTIFICATE_EXPIRY, {(c.name,): c.days_left * 86_400 for c in self._certificates()})
+        metrics.set(WORKERS, sum(worker.state is WorkerState.SERVING for worker in supervisor.workers))
+        metrics.set(WORKER_RESTARTS, sum(worker.restarts for worker in supervisor.workers))
+        metrics.set(CONFIG_VERSION, supervisor.version)
+        metrics.set(AUDIT_RECORDS, supervisor.keeper.written)
+        metrics.set(AUDIT_FAILURES, supervisor.keeper.failures)
+        metrics.set(BUILD_INFO, 1, (__version__,))
+        return metrics.render()
+
+    async def reload(self) -> ReloadResult:
+        return await self._supervisor.reload()
+
+    def _workers(self) -> list[WorkerStatus]:
+        found = []
+        for worker in self._supervisor.workers:
+            gauges = self._supervisor.metrics.of_worker(worker.index)
+            found.append(
+                WorkerStatus(
+                    index=worker.index,
+                    pid=worker.pid,
+                    state=worker.state.value,
+                    since=worker.since,
+                    restarts=worker.restarts,
+                    connections=int(gauges.get(CONNECTIONS_ACTIVE, 0)),
+                    requests=int(gauges.get(REQUESTS_ACTIVE, 0)),
+                    streams=int(gauges.get(STREAMS_ACTIVE, 0)),
+                    version=worker.version,
+                )
+            )
+        return found
+
+    def _deployments(self) -> list[DeploymentStatus]:
+        """Every deployment; its state is the worst that any worker has seen and not seen the end of."""
+        supervisor = self._supervisor
+        backends = {backend.name: backend for backend in supervisor.config.backends}
+        models: dict[tuple[str, str], list[str]] = {}
+        for model in supervisor.config.models:
+            for deployment in model.deployments:
+                models.setdefault((deployment.backend, deployment.deployment), []).append(model.name)
+        found = []
+        now = time.monotonic()
+        for key, names in models.items():
+            states = supervisor.breakers.get(key, {}).values()
+            worst = max(states, key=lambda b: (_SEVERITY.index(_STATES.get(b.state, "open")), b.until), default=None)
+            backend = backends[key[0]]
+            found.append(
+                DeploymentStatus(
+                    models=tuple(names),
+                    backend=key[0],
+                    region=backend.region,
+                    tier=backend.tier,
+                    deployment=key[1],
+                    state="closed" if worst is None else _STATES.get(worst.state, "open"),
+                    reason=worst.reason if worst is not None and worst.state != "closed" else None,
+                    until=time.time() + worst.until - now if worst is not None and worst.until > now else None,
+                )
+            )
+        return found
+
+    def _client(self, client: Client) -> ClientStatus:
+        usage = self._supervisor.budgets.usage(client.name, time.monotonic())
+        limits = [
+            ("requests_per_minute", usage.requests_per_minute, usage.requests),
+            ("tokens_per_minute", usage.tokens_per_minute, usage.tokens),
+            ("concurrent_requests", usage.concurrent_requests, usage.concurrent),
+        ]
+        kinds = (("certificate", client.certificate is not None), ("key", bool(client.key_hashes)))
+        return ClientStatus(
+            name=client.name,
+            tenant=client.tenant,
+            credentials=tuple(kind for kind, has in kinds if has),
+            grants=tuple(f"{', '.join(g.operations)} on {', '.join(g.models)}" for g in client.grants),
+            limits=tuple(LimitStatus(name=name, limit=limit, used=used) for name, limit, used in limits if limit),
+        )
+
+    def _certificates(self) -> list[CertificateStatus]:
+        found = []
+        now = datetime.now(UTC)
+        for name, subject, until in self._supervisor.certificates:
+            found.append(
+                CertificateStatus(
+                    name=name,
+                    subject=subject,
+                    not_after=until.timestamp(),
+                    days_left=round((until - now).total_seconds() / 86_400, 2),
+                )
+            )
+        return found
+
+    def _credentials(self) -> list[CredentialStatus]:
+        supervisor = self._supervisor
+        now = time.time()
+        found = []
+        for name, definition in supervisor.config.credentials.items():
+            current = supervisor.credentials.get(name)
+            left = None if current is None or current.expires == float("inf") else current.expires - now
+            state: Literal["valid", "expiring", "missing", "failed"] = "valid"
+            if current is None or (left is not None and left <= 0):
+                state = "failed" if name in supervisor.failing else "missing"
+            elif left is not None and left < _EXPIRING:
+                state = "expiring"
+            found.append(CredentialStatus(name=name, kind=definition.kind, state=state, expires_in=left))
+        return found
+
+
+def certificates(config: Config) -> list[tuple[str, str, datetime]]:
+    """Name, subject and end of every certificate the configuration names."""
+    listen = config.listen
+    named = [("listen.certificate", listen.certificate)]
+    named += [(f"listen.certificates[{i}]", pair.certificate) for i, pair in enumerate(listen.certificates)]
+    named += [(f"client root {Path(path).name}", path) for path in listen.client_certificates.roots]
+    found = []
+    for name, path in named:
+        assert isinstance(path, str)
+        leaf = x509.load_pem_x509_certificates(Path(path).read_bytes())[0]
+        found.append((name, leaf.subject.rfc4514_string(), leaf.not_valid_after_utc))
+    return found

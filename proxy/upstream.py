@@ -1,0 +1,182 @@
+"""Asking one backend: the request out, the head of its answer in.
+
+Everything that can go wrong before an answer has begun is a `Failed` with its `Outcome`; what follows from that is
+decided elsewhere.
+"""
+
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+
+import msgspec
+
+from proxy.config.structs import Bounds
+from proxy.routing.outcome import Outcome
+from proxy.wire.body import BodyBroken, CloseFraming, Framing
+from proxy.wire.chunks import LAST_CHUNK, ChunkError, chunk
+from proxy.wire.http1 import HEAD_END, BadResponse, ResponseHead, read_response_head
+from proxy.wire.link import LinkClosed, LinkTimeout
+from proxy.wire.pool import BackendLink, ConnectFailed, Pool
+from proxy.wire.server import ClientConnection, ClientGone
+
+_HEAD_AT_MOST = 64 << 10
+
+
+class Failed(Exception):
+    """An attempt that brought no answer for the client. `wait`: the backend's `retry-after`, in seconds."""
+
+    def __init__(self, outcome: Outcome, *, status: int | None = None, wait: float | None = None) -> None:
+        super().__init__(outcome.name)
+        self.outcome = outcome
+        self.status = status
+        self.wait = wait
+
+
+class Answer:
+    """A backend's answer that has begun. `rest` is what of the body came with the head.
+
+    Its connection is closed by `close`, unless `keep` has given it back to the pool.
+    """
+
+    __slots__ = ("_pool", "head", "link", "rest")
+
+    def __init__(self, head: ResponseHead, rest: bytes, link: BackendLink, pool: Pool) -> None:
+        self.head = head
+        self.rest = rest
+        self.link = link
+        self._pool = pool
+
+    async def small_body(self, at_most: int, deadline: float) -> bytes:
+        """The whole body; the connection is given back. Raises `BodyBroken`, also for one larger than `at_most`."""
+        framing = self.head.framing
+        if framing is None:
+            return b""
+        received = bytearray(self.rest)
+        payload = bytearray()
+        pos = 0
+        while True:
+            pos = _read_on(framing, received, pos, payload)
+            if framing.complete:
+                break
+            if len(received) > at_most:
+                raise BodyBroken("error body too long")
+            try:
+                count = await self.link.recv_into(self.link.pump.view, deadline)
+            except LinkClosed as closed:
+                if closed.clean and isinstance(framing, CloseFraming):
+                    break
+                raise BodyBroken("ended early") from None
+            except LinkTimeout:
+                raise BodyBroken("took too long") from None
+            received += self.link.pump.view[:count]
+        self.keep(clean=pos == len(received))
+        return bytes(payload)
+
+    def keep(self, *, clean: bool) -> None:
+        """The answer is complete. `clean`: nothing came after it."""
+        if clean and self.head.keep_alive:
+            self._pool.give_back(self.link)
+        else:
+            self.link.close()
+
+    def close(self) -> None:
+        self.link.close()
+
+
+def _read_on(framing: Framing, received: bytearray, pos: int, payload: bytearray) -> int:
+    try:
+        ranges, stop = framing.feed(received, pos, len(received))
+    except ChunkError as error:
+        raise BodyBroken(str(error)) from None
+    for start, end in ranges:
+        payload += received[start:end]
+    return stop
+
+
+class Asking(msgspec.Struct):
+    """What a backend is sent, and how long it may take.
+
+    `parts` streams an opaque body after `request`; such a request can be sent only once. `until` is the monotonic time
+    at which the whole request ends. `sent` is called before the first byte goes out.
+    """
+
+    connection: ClientConnection
+    request: bytes
+    parts: Callable[[], AsyncIterator[bytes]] | None
+    chunked: bool
+    bounds: Bounds
+    first_byte: float
+    until: float
+    sent: Callable[[], None]
+
+
+async def reach(pool: Pool, asking: Asking) -> Answer:
+    """Send a request and read the head of its answer, over a warm connection if there is one.
+
+    A warm connection may have been closing as we wrote; then once more over a fresh one, and it is nobody's fault.
+    Raises `Failed`, `ClientGone`.
+    """
+    link = pool.idle()
+    if link is not None:
+        try:
+            return await _ask(link, pool, asking)
+        except Failed as failed:
+            if failed.outcome is not Outcome.RESET_BEFORE_HEAD or asking.parts is not None:
+                raise
+    try:
+        link = await pool.connect(asking.bounds.connect)
+    except ConnectFailed as failed:
+        raise Failed(Outcome.CONNECT_TIMEOUT if failed.timeout else Outcome.CONNECT_FAILED) from None
+    return await _ask(link, pool, asking)
+
+
+async def _ask(link: BackendLink, pool: Pool, asking: Asking) -> Answer:
+    connection = asking.connection
+    try:
+        if connection.gone:
+            raise ClientGone
+        connection.await_on(link)
+        asking.sent()
+        await link.send(asking.request, time.monotonic() + asking.bounds.body_idle)
+        if asking.parts is not None:
+            await _send_parts(link, asking)
+            connection.await_on(link)
+        head, rest = await _read_head(link, min(time.monotonic() + asking.first_byte, asking.until))
+    except LinkTimeout:
+        link.close()
+        raise Failed(Outcome.FIRST_BYTE_TIMEOUT) from None
+    except (LinkClosed, BadResponse):
+        link.close()
+        raise Failed(Outcome.RESET_BEFORE_HEAD) from None
+    except BaseException:
+        link.close()
+        raise
+    finally:
+        connection.await_on(None)
+    return Answer(head, rest, link, pool)
+
+
+async def _send_parts(link: BackendLink, asking: Asking) -> None:
+    """Pass an opaque body on as it comes, framed anew."""
+    assert asking.parts is not None
+    idle = asking.bounds.body_idle
+    async with aclosing(asking.parts()) as parts:  # type: ignore[type-var]
+        async for part in parts:
+            await link.send(chunk(part) if asking.chunked else part, time.monotonic() + idle)
+    if asking.chunked:
+        await link.send(LAST_CHUNK, time.monotonic() + idle)
+
+
+async def _read_head(link: BackendLink, deadline: float) -> tuple[ResponseHead, bytes]:
+    view = link.pump.view
+    received = b""
+    while True:
+        count = await link.recv_into(view, deadline)
+        received += bytes(view[:count])
+        while (end := received.find(HEAD_END)) >= 0:
+            head = read_response_head(received[: end + 4])
+            received = received[end + 4 :]
+            if head.status >= 200:  # interim answers (RFC 9110 section 15.2) are not passed on
+                return head, received
+        if len(received) > _HEAD_AT_MOST:
+            raise BadResponse("head too long")

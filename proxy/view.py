@@ -1,0 +1,37 @@
+"""A snapshot, made ready to decide with: what a worker looks things up in, one view a version.
+
+A request holds on to the view it began with, so a reload changes nothing for what is under way.
+"""
+
+import ssl
+
+from proxy.config.structs import Backend, Client, Model
+from proxy.identity.authenticate import Directory
+from proxy.messages import Snapshot
+from proxy.policy.grants import Permissions
+from proxy.policy.operations import Targets
+from proxy.wire.tls import server_context
+
+FORWARDED_HEADERS = frozenset(
+    (b"accept", b"accept-language", b"content-type", b"openai-beta", b"tracestate", b"user-agent")
+    + (b"x-ms-client-request-id",)
+)
+"""What passes to a backend by default; `traceparent` is continued, everything else stays here."""
+
+
+class View:
+    """Everything of one snapshot, indexed."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        models = frozenset(model.name for model in snapshot.models)
+        self.version = snapshot.version
+        self.bounds = snapshot.bounds
+        self.routing = snapshot.routing
+        self.context: ssl.SSLContext = server_context(snapshot.tls)
+        self.targets = Targets(snapshot.forward_query)
+        self.directory = Directory(snapshot.clients)
+        self.clients: dict[str, Client] = {client.name: client for client in snapshot.clients}
+        self.permissions = {client.name: Permissions(client, models) for client in snapshot.clients}
+        self.models: dict[str, Model] = {model.name: model for model in snapshot.models}
+        self.backends: dict[str, Backend] = {backend.name: backend for backend in snapshot.backends}
+        self.forwarded = FORWARDED_HEADERS | {name.lower().encode("ascii") for name in snapshot.forward_headers}

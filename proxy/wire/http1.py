@@ -1,0 +1,211 @@
+"""Heads of HTTP/1.1 requests and responses, and the framing they announce. No I/O.
+
+llhttp (through httptools) reads the grammar; what it leaves open, or reads more generously than a gateway may, is
+refused here first: bare line feeds, folded lines, control characters, more than one or an ambiguous framing, more or
+fewer than one host. RFC 9110, RFC 9112; the rows are in the tests.
+"""
+
+from collections.abc import Iterable
+
+import httptools
+
+from proxy.config.structs import Bounds
+from proxy.refusal import Reason, Refused
+from proxy.wire.body import CloseFraming, Framing, LengthFraming
+from proxy.wire.chunks import ChunkDecoder
+
+HEAD_END = b"\r\n\r\n"
+_CONTROLS = bytes(set(range(32)) - {9, 10, 13}) + b"\x7f"
+_METHODS = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"))
+_ONCE = frozenset(
+    (b"host", b"content-length", b"transfer-encoding", b"authorization", b"api-key", b"ocp-apim-subscription-key")
+    + (b"content-type", b"content-encoding", b"expect")
+)
+_CREDENTIALS = frozenset((b"authorization", b"api-key", b"ocp-apim-subscription-key"))
+Headers = list[tuple[bytes, bytes]]
+
+
+class RequestHead:
+    """A request's head, judged for framing. Header names are in lower case.
+
+    `length` is the body's, 0 without one; with `chunked` it is unknown.
+    """
+
+    __slots__ = ("chunked", "expects_continue", "headers", "keep_alive", "length", "method", "minor", "once", "target")
+
+    def __init__(self) -> None:
+        self.method = b""
+        self.target = b""
+        self.minor = 1
+        self.headers: Headers = []
+        self.once: dict[bytes, bytes] = {}
+        self.length = 0
+        self.chunked = False
+        self.expects_continue = False
+        self.keep_alive = True
+
+    # httptools calls these two.
+    def on_url(self, url: bytes) -> None:
+        self.target += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name.lower(), value))
+
+
+def read_request_head(raw: bytes, bounds: Bounds) -> RequestHead:
+    """Parse a head that ends with an empty line. Raises `Refused`; after BAD_FRAMING the connection is of no use."""
+    if len(raw) != len(raw.translate(None, _CONTROLS)):
+        raise Refused(Reason.BAD_REQUEST, "control character")
+    ends = raw.count(b"\r\n")
+    if raw.count(b"\n") != ends or raw.count(b"\r") != ends or b"\r\n " in raw or b"\r\n\t" in raw:
+        raise Refused(Reason.BAD_FRAMING, "line ends")
+    if raw.count(b" ", 0, raw.find(b"\r\n")) != 2:
+        raise Refused(Reason.BAD_REQUEST, "request line")
+    if ends - 2 > bounds.headers:
+        raise Refused(Reason.HEADERS_TOO_LARGE, "number of headers")
+    head = RequestHead()
+    parser = httptools.HttpRequestParser(head)
+    try:
+        parser.feed_data(raw)
+    except httptools.HttpParserUpgrade:
+        pass  # an upgrade may be ignored (RFC 9110 section 7.8); nothing after the head was fed
+    except httptools.HttpParserError:
+        raise Refused(Reason.BAD_REQUEST, "grammar") from None
+    head.method = parser.get_method()
+    if head.method not in _METHODS:
+        raise Refused(Reason.METHOD_NOT_ALLOWED, "method")
+    version = parser.get_http_version()
+    if version not in ("1.0", "1.1"):
+        raise Refused(Reason.BAD_REQUEST, "version")
+    head.minor = int(version[2])
+    _judge(head)
+    return head
+
+
+def _judge(head: RequestHead) -> None:
+    once = head.once
+    connection = b""
+    for name, value in head.headers:
+        if name in _ONCE:
+            if name in once:
+                reason = Reason.DUPLICATE_CREDENTIAL if name in _CREDENTIALS else Reason.BAD_FRAMING
+                raise Refused(reason, "header sent twice")
+            once[name] = value
+        elif name == b"connection":
+            connection += b"," + value.lower()
+    host = once.get(b"host")
+    if host is None and head.minor == 1:
+        raise Refused(Reason.BAD_FRAMING, "no host")
+    if host is not None and (not host or host.translate(None, b" \t/@\\,?#") != host):
+        raise Refused(Reason.BAD_FRAMING, "host")
+    _judge_framing(head, once)
+    expect = once.get(b"expect")
+    if expect is not None and head.minor == 1:
+        if expect.lower() != b"100-continue":
+            raise Refused(Reason.EXPECTATION_FAILED, "expect")
+        head.expects_continue = True
+    options = {option.strip() for option in connection.split(b",")}
+    head.keep_alive = b"keep-alive" in options if head.minor == 0 else b"close" not in options
+
+
+def _judge_framing(head: RequestHead, once: dict[bytes, bytes]) -> None:
+    """RFC 9112 section 6.3, with every ambiguity refused instead of resolved."""
+    length = once.get(b"content-length")
+    coding = once.get(b"transfer-encoding")
+    if coding is not None:
+        if length is not None or head.minor == 0 or coding.lower() != b"chunked":
+            raise Refused(Reason.BAD_FRAMING, "transfer-encoding")
+        head.chunked = True
+    elif length is not None:
+        if not length.isdigit() or len(length) > 15:
+            raise Refused(Reason.BAD_FRAMING, "content-length")
+        head.length = int(length)
+
+
+class ResponseHead:
+    """A backend's head. Header names are in lower case; `framing` is None where there is no body."""
+
+    __slots__ = ("framing", "headers", "keep_alive", "status")
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.headers: Headers = []
+        self.framing: Framing | None = None
+        self.keep_alive = True
+
+    # httptools calls this.
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name.lower(), value))
+
+    def get(self, name: bytes) -> bytes | None:
+        for key, value in self.headers:
+            if key == name:
+                return value
+        return None
+
+
+class BadResponse(Exception):
+    """A backend's head that cannot be relied on."""
+
+
+def read_response_head(raw: bytes) -> ResponseHead:
+    """Parse the head of the answer to a GET or POST. Raises `BadResponse`."""
+    head = ResponseHead()
+    parser = httptools.HttpResponseParser(head)
+    try:
+        parser.feed_data(raw)
+    except httptools.HttpParserUpgrade:
+        pass
+    except httptools.HttpParserError:
+        raise BadResponse("grammar") from None
+    head.status = parser.get_status_code()
+    if len(raw) != len(raw.translate(None, _CONTROLS)) or raw.count(b"\n") != raw.count(b"\r\n"):
+        raise BadResponse("control character")
+    if not 100 <= head.status <= 599 or head.status == 101:
+        raise BadResponse("status")
+    _frame(head, parser.get_http_version())
+    return head
+
+
+def _frame(head: ResponseHead, version: str) -> None:
+    lengths = [value for name, value in head.headers if name == b"content-length"]
+    codings = [value.lower() for name, value in head.headers if name == b"transfer-encoding"]
+    connection = b",".join([value.lower() for name, value in head.headers if name == b"connection"])
+    head.keep_alive = b"close" not in connection if version == "1.1" else b"keep-alive" in connection
+    if head.status < 200 or head.status in (204, 304):
+        return
+    if codings:
+        if codings != [b"chunked"] or lengths:
+            raise BadResponse("transfer-encoding")
+        head.framing = ChunkDecoder()
+    elif lengths:
+        if len(set(lengths)) > 1 or not lengths[0].isdigit() or len(lengths[0]) > 15:
+            raise BadResponse("content-length")
+        head.framing = LengthFraming(int(lengths[0]))
+    else:
+        head.framing = CloseFraming()
+        head.keep_alive = False
+
+
+PHRASES = {
+    200: b"OK", 201: b"Created", 202: b"Accepted", 204: b"No Content", 304: b"Not Modified", 400: b"Bad Request",
+    401: b"Unauthorized", 403: b"Forbidden", 404: b"Not Found", 405: b"Method Not Allowed", 408: b"Request Timeout",
+    409: b"Conflict", 411: b"Length Required", 413: b"Content Too Large", 414: b"URI Too Long",
+    415: b"Unsupported Media Type", 417: b"Expectation Failed", 421: b"Misdirected Request",
+    422: b"Unprocessable Content", 429: b"Too Many Requests", 431: b"Request Header Fields Too Large",
+    500: b"Internal Server Error", 502: b"Bad Gateway", 503: b"Service Unavailable", 504: b"Gateway Timeout",
+}  # fmt: skip
+
+
+def response_head(status: int, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """A response head, ready to send."""
+    lines = [b"HTTP/1.1 %d %b" % (status, PHRASES.get(status, b""))]
+    lines += [b"%b: %b" % header for header in headers]
+    return b"\r\n".join(lines) + HEAD_END
+
+
+def request_head(method: bytes, target: str, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """A request head, ready to send."""
+    lines = [b"%b %b HTTP/1.1" % (method, target.encode("ascii"))]
+    lines += [b"%b: %b" % header for header in headers]
+    return b"\r\n".join(lines) + HEAD_END

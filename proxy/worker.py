@@ -1,0 +1,346 @@
+"""A worker: one trio program a core, which decides and serves requests from memory.
+
+It is told everything by the supervisor (snapshots, upstream credentials, shares of budgets) and tells it everything
+(records, counts, breakers). Without a supervisor it closes its listener, finishes what streams, and leaves its
+records in the journal. See `proxy.exchange` for what happens to a request.
+"""
+
+import argparse
+import contextlib
+import gc
+import logging
+import os
+import random
+import resource
+import secrets
+import signal
+import socket
+import time
+from pathlib import Path
+
+import trio
+
+from proxy import logs
+from proxy.channel import Channel, ChannelBroken
+from proxy.exchange import Exchange
+from proxy.messages import (
+    BreakerChanged,
+    Drain,
+    Ready,
+    Records,
+    Snapshot,
+    Uncounted,
+    UpstreamCredential,
+    UpstreamCredentials,
+    Written,
+    decode_downward,
+)
+from proxy.metering.estimate import Estimator
+from proxy.policy.budget import Granted, Recall
+from proxy.policy.lease import Admission, Leases
+from proxy.record.journal import Journal
+from proxy.record.tally import Tally
+from proxy.refusal import Reason, Refused
+from proxy.routing.select import Change, Router
+from proxy.routing.usage_hint import UsageHints
+from proxy.trace import request_ids
+from proxy.view import View
+from proxy.wire.clock import PumpClock, drive, sweep
+from proxy.wire.listener import Listener
+from proxy.wire.pool import Pool
+from proxy.wire.pump import Pump
+from proxy.wire.server import ClientConnection
+from proxy.wire.tls import backend_context
+
+_OWNER_WAIT = 0.020
+_REPORT_EVERY = 0.025
+_TALLY_EVERY = 1.0
+_LEASES_EVERY = 0.1
+_PRUNE_EVERY = 5.0
+_ORPHAN_DRAIN = 60.0
+
+_log = logging.getLogger("penstock.worker")
+
+
+class Worker:
+    """What the requests of one process share."""
+
+    def __init__(
+        self, index: int, channel: Channel, sockets: list[socket.socket], journal: Journal, pump: Pump
+    ) -> None:
+        self.index = index
+        self.pump = pump
+        self.journal = journal
+        self.view: View
+        self.leases: Leases
+        self.router: Router
+        self.pools: dict[str, Pool] = {}
+        self.credentials: dict[str, UpstreamCredential] = {}
+        self.estimator = Estimator()
+        self.hints = UsageHints()
+        self.tally = Tally()
+        self.next_id = request_ids(secrets.token_hex(6))
+        self.in_flight = 0
+        self.streaming = 0
+        self.buffered = 0
+        self.draining = False
+        self._channel = channel
+        self._sockets = sockets
+        self._listener: Listener | None = None
+        self._slots: list[int] = []
+        self._lines: list[bytes] = []
+        self._granted: dict[str, trio.Event] = {}
+        self._serving = trio.CancelScope()
+
+    # Life.
+
+    async def run(self) -> None:
+        """Serve until told to leave, or until the supervisor is gone."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._write)
+            nursery.start_soon(self._report)
+            nursery.start_soon(self._tell_tallies)
+            nursery.start_soon(self._return_leases)
+            nursery.start_soon(self._prune)
+            nursery.start_soon(sweep, self.pump, 0.1)
+            nursery.start_soon(self._serve)
+            await self._listen_to_supervisor()
+            await self._leave(_ORPHAN_DRAIN)
+            nursery.cancel_scope.cancel()
+
+    async def _serve(self) -> None:
+        with self._serving:
+            async with trio.open_nursery() as connections:
+                self._connections = connections
+                await trio.sleep_forever()
+
+    async def _listen_to_supervisor(self) -> None:
+        """Take what the supervisor says, until it is gone or says to leave."""
+        while True:
+            try:
+                frames = await self._channel.receive()
+            except ChannelBroken:
+                frames = []
+            if not frames:
+                _log.warning("worker %d has lost its supervisor", self.index)
+                return
+            for frame in frames:
+                message = decode_downward(frame)
+                if isinstance(message, Drain):
+                    await self._leave(message.seconds)
+                    return
+                self._take(message)
+
+    def _take(self, message: Snapshot | UpstreamCredentials | Written | Granted | Recall | Drain) -> None:
+        now = time.monotonic()
+        match message:
+            case Snapshot():
+                self._adopt(message)
+            case UpstreamCredentials():
+                self.credentials = message.by_name
+            case Written():
+                for slot in message.slots:
+                    self.journal.free(slot)
+            case Granted():
+                self.leases.granted(message, now)
+                event = self._granted.pop(message.client, None)
+                if event is not None:
+                    event.set()
+            case Recall():
+                self._channel.post(self.leases.recalled(message, now))
+            case Drain():
+                raise AssertionError("handled by the caller")
+
+    def _adopt(self, snapshot: Snapshot) -> None:
+        """Serve under a new version from the next request on."""
+        view = View(snapshot)
+        self.tally.know(frozenset(view.models))
+        limits = {client.name: client.limits for client in snapshot.clients}
+        now = time.monotonic()
+        if self._listener is None:
+            self.view = view
+            self.leases = Leases(limits)
+            self.router = Router(snapshot.models, snapshot.backends, snapshot.routing, random.random)
+            self._open_pools(snapshot)
+            self._listener = Listener(self.pump, self._sockets, view.context, view.bounds, self.serve)
+            self._listener.start(self._connections)
+            gc.collect()
+            gc.freeze()
+        else:
+            self.leases.reconfigure(limits, now)
+            self.router.reconfigure(snapshot.models, snapshot.backends, snapshot.routing)
+            self._open_pools(snapshot)
+            self._listener.context = view.context
+            self._listener.bounds = view.bounds
+            self.view = view
+        self._channel.post(Ready(os.getpid(), snapshot.version))
+
+    def _open_pools(self, snapshot: Snapshot) -> None:
+        for pool in self.pools.values():
+            pool.close()
+        contexts = {ca: backend_context(snapshot.trust[ca] if ca else None) for ca in {b.ca for b in snapshot.backends}}
+        self.pools = {backend.name: Pool(self.pump, backend, contexts[backend.ca]) for backend in snapshot.backends}
+
+    async def _leave(self, seconds: float) -> None:
+        """Drain: accept nothing, finish what is under way within `seconds`, deliver the records."""
+        if self.draining:
+            return
+        self.draining = True
+        if self._listener is not None:
+            self._listener.stop()
+            for sock in self._sockets:
+                sock.close()
+            for connection in list(self._listener.connections):
+                connection.hang_up_if_idle()
+        with trio.move_on_after(seconds):
+            while self.in_flight:
+                await trio.sleep(0.02)
+        self._serving.cancel()
+        await trio.lowlevel.checkpoint()
+        with trio.move_on_after(1.0):
+            while self.in_flight:
+                await trio.sleep(0.005)
+            self.report()
+            self._channel.post(self.tally.drain())
+            await self._channel.flushed()
+
+    # Requests.
+
+    async def serve(self, connection: ClientConnection) -> None:
+        """All requests of one connection, one after another."""
+        keep = True
+        while keep and not self.draining:
+            try:
+                head = await connection.next_head(self.view.bounds)
+            except Refused as refused:
+                await Exchange(self, connection, None).refuse(refused)
+                return
+            if head is None:
+                return
+            connection.served += 1
+            keep = await Exchange(self, connection, head).run()
+        if not connection.gone:
+            connection.link.say_goodbye()
+
+    async def admit(self, client: str, tokens: int) -> Admission:
+        """A share of the client's budgets. Asks their owner once if this worker's is spent. Raises `Refused`."""
+        admission = self.leases.admit(client, tokens, time.monotonic())
+        if isinstance(admission, Admission):
+            return admission
+        deadline = trio.current_time() + _OWNER_WAIT
+        while True:
+            denied = admission.denied
+            if denied is not None:
+                reason = Reason.REQUEST_LARGER_THAN_LIMIT if denied.never else Reason(denied.budget)
+                raise Refused(reason, denied.budget, retry_after=None if denied.never else denied.retry_after)
+            if admission.ask is not None:
+                self._channel.post(admission.ask)
+            with trio.move_on_at(deadline) as scope:
+                await self._granted.setdefault(client, trio.Event()).wait()
+            if scope.cancelled_caught:
+                raise Refused(Reason.OVERLOADED, "the owner of the budget did not answer", retry_after=1.0)
+            admission = self.leases.admit(client, tokens, time.monotonic())
+            if isinstance(admission, Admission):
+                return admission
+
+    # What the supervisor is told.
+
+    def record(self, slot: int, line: bytes) -> None:
+        """A finished record, to be reported with the next ones."""
+        self._slots.append(slot)
+        self._lines.append(line)
+
+    def uncounted(self, message: Uncounted) -> None:
+        self._channel.post(message)
+
+    def announce(self, change: Change | None) -> None:
+        if change is not None:
+            self._channel.post(
+                BreakerChanged(
+                    change.backend, change.deployment, change.state, change.reason, change.until - time.monotonic()
+                )
+            )
+
+    def report(self) -> None:
+        if self._slots:
+            slots, self._slots = self._slots, []
+            lines, self._lines = self._lines, []
+            if not self._channel.post(Records(slots, lines)):
+                _log.error("the supervisor is behind; %d records stay in the journal", len(slots))
+
+    async def _report(self) -> None:
+        while True:
+            await trio.sleep(_REPORT_EVERY)
+            self.report()
+
+    async def _tell_tallies(self) -> None:
+        while True:
+            await trio.sleep(_TALLY_EVERY)
+            self._gauge()
+            self._channel.post(self.tally.drain())
+
+    def _gauge(self) -> None:
+        listener = self._listener
+        if listener is not None:
+            self.tally.gauge(connections=listener.open, requests=self.in_flight, streams=self.streaming)
+            for result, count in listener.handshakes.items():
+                self.tally.handshakes(result, count)
+            listener.handshakes.clear()
+
+    async def _return_leases(self) -> None:
+        while True:
+            await trio.sleep(_LEASES_EVERY)
+            if self._listener is not None:
+                for unspent in self.leases.due(time.monotonic()):
+                    self._channel.post(unspent)
+
+    async def _prune(self) -> None:
+        while True:
+            await trio.sleep(_PRUNE_EVERY)
+            for pool in self.pools.values():
+                pool.prune()
+
+    async def _write(self) -> None:
+        with contextlib.suppress(ChannelBroken):
+            await self._channel.run()
+
+
+def main(argv: list[str] | None = None) -> None:
+    """The worker's process, started by the supervisor with its ends of everything."""
+    parser = argparse.ArgumentParser(prog="penstock worker")
+    parser.add_argument("--index", type=int, required=True)
+    parser.add_argument("--channel", type=int, required=True)
+    parser.add_argument("--listen", required=True)
+    parser.add_argument("--journal", type=Path, required=True)
+    arguments = parser.parse_args(argv)
+    logs.configure()
+    raise_descriptor_limit()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is the supervisor's to act on
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    pump = Pump()
+    clock = PumpClock(pump)
+    trio.run(_run, arguments, pump, clock, clock=clock)
+
+
+async def _run(arguments: argparse.Namespace, pump: Pump, clock: PumpClock) -> None:
+    channel = Channel(socket.socket(fileno=arguments.channel))
+    sockets = [socket.socket(fileno=int(fd)) for fd in arguments.listen.split(",")]
+    worker = Worker(arguments.index, channel, sockets, Journal.open(arguments.journal), pump)
+    if clock.attach():
+        await worker.run()
+        return
+    _log.warning("trio's epoll cannot be told; relays are driven by a task, at some cost")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(drive, pump)
+        await worker.run()
+        nursery.cancel_scope.cancel()
+
+
+def raise_descriptor_limit() -> None:
+    """Take all the descriptors the system allows: two a request."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+if __name__ == "__main__":
+    main()

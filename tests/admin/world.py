@@ -1,0 +1,140 @@
+"""A gateway's state to show, and the admin and health address of it on real sockets of the loopback."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+import trio
+
+from proxy.admin.server import serve_admin, serve_health
+from proxy.admin.view import (
+    CertificateStatus,
+    ClientStatus,
+    ConfigStatus,
+    CredentialStatus,
+    DeploymentStatus,
+    LimitStatus,
+    ReloadResult,
+    Status,
+    WorkerStatus,
+)
+from proxy.config.structs import Admin
+from proxy.supervisor.sockets import listen
+
+TOKEN = "a-token-of-the-tests-that-is-long-enough-1234"
+NOW = 1_790_000_000.0
+BEARER = {"authorization": f"Bearer {TOKEN}"}
+
+
+def status(**changes: object) -> Status:
+    parts: dict[str, object] = {
+        "version": "0.1.0",
+        "time": NOW,
+        "started": NOW - 93_784,
+        "config": ConfigStatus(
+            file="/etc/penstock/penstock.toml",
+            version=4,
+            last_reload=ReloadResult(ok=True, time=NOW - 3_700, version=4),
+        ),
+        "workers": (
+            WorkerStatus(
+                index=0, pid=4711, state="serving", since=NOW - 93_783, restarts=0, connections=1_204, requests=311,
+                streams=288, version=4,
+            ),
+            WorkerStatus(
+                index=1, pid=None, state="backing_off", since=NOW - 2, restarts=3, connections=0, requests=0, streams=0,
+                version=3,
+            ),
+        ),
+        "deployments": (
+            DeploymentStatus(
+                models=("gpt-4o",), backend="swc-ptu", region="swedencentral", tier="provisioned",
+                deployment="gpt-4o-ptu", state="open", reason="throttled", until=NOW + 14, in_flight=0,
+            ),
+            DeploymentStatus(
+                models=("gpt-4o", "gpt-4o-2024-11-20"), backend="swc-std", region="swedencentral", tier="standard",
+                deployment="gpt-4o", state="closed", in_flight=288,
+            ),
+            DeploymentStatus(
+                models=("gpt-4o",), backend="fra-std", region="francecentral", tier="standard", deployment="gpt-4o",
+                state="half_open", reason="failures", in_flight=1,
+            ),
+        ),
+        "clients": (
+            ClientStatus(
+                name="turbine-7", tenant="power", credentials=("certificate",),
+                grants=("chat.completions, embeddings of gpt-4o, text-embedding-3-*",),
+                limits=(
+                    LimitStatus(name="requests_per_minute", limit=600, used=312),
+                    LimitStatus(name="tokens_per_minute", limit=120_000, used=118_400),
+                    LimitStatus(name="concurrent_requests", limit=64),
+                ),
+            ),
+            ClientStatus(name="reporting", tenant=None, credentials=("token", "key"), grants=(), limits=()),
+        ),
+        "certificates": (
+            CertificateStatus(
+                name="listen.certificate", subject="CN=gateway.example", not_after=NOW + 86_400 * 61, days_left=61.0
+            ),
+            CertificateStatus(
+                name="listen.certificates[0]", subject="CN=old.example", not_after=NOW + 86_400 * 5, days_left=5.0
+            ),
+        ),
+        "credentials": (
+            CredentialStatus(name="gateway", kind="managed_identity", state="valid", expires_in=3_100.0),
+            CredentialStatus(name="lab", kind="api_key", state="valid"),
+        ),
+    }  # fmt: skip
+    return Status(**{**parts, **changes})  # type: ignore[arg-type]
+
+
+class Gateway:
+    """A view whose answers a test sets."""
+
+    def __init__(self) -> None:
+        self.shown = status()
+        self.missing: list[str] = []
+        self.reloads = 0
+        self.result = ReloadResult(ok=True, time=NOW, version=5)
+        self.may_reload = trio.Event()
+        self.may_reload.set()
+
+    def status(self) -> Status:
+        return self.shown
+
+    def ready(self) -> tuple[bool, list[str]]:
+        return not self.missing, self.missing
+
+    def metrics(self) -> bytes:
+        return b"# TYPE penstock_workers gauge\npenstock_workers 2\n"
+
+    async def reload(self) -> ReloadResult:
+        self.reloads += 1
+        await self.may_reload.wait()
+        return self.result
+
+
+@asynccontextmanager
+async def admin_of(gateway: Gateway, admin: Admin | None = None) -> AsyncIterator[httpx.AsyncClient]:
+    """The admin address of `gateway`; the client has no token, and its base is the address."""
+    admin = admin or Admin(address="127.0.0.1:0")
+    sock = listen("127.0.0.1:0")
+    port = sock.getsockname()[1]
+    scheme = "https" if admin.certificate else "http"
+    async with trio.open_nursery() as nursery:
+        await nursery.start(serve_admin, sock, admin, TOKEN, gateway)
+        async with httpx.AsyncClient(base_url=f"{scheme}://127.0.0.1:{port}", timeout=10, trust_env=False) as client:
+            yield client
+        nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def health_of(gateway: Gateway) -> AsyncIterator[httpx.AsyncClient]:
+    """The health address of `gateway`."""
+    sock = listen("127.0.0.1:0")
+    async with trio.open_nursery() as nursery:
+        await nursery.start(serve_health, sock, gateway)
+        base = f"http://127.0.0.1:{sock.getsockname()[1]}"
+        async with httpx.AsyncClient(base_url=base, timeout=10, trust_env=False) as client:
+            yield client
+        nursery.cancel_scope.cancel()

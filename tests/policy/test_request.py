@@ -1,0 +1,214 @@
+"""Request bodies: what is read is what is sent, and what a grant would have to name is seen however it is spelled."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.policy.operations import OPERATIONS, parse_target
+from proxy.policy.request import forwarded, read_json, requested_model
+from proxy.refusal import Reason, Refused
+
+CHAT, RESPONSES, EMBEDDINGS = (OPERATIONS[name] for name in ("chat.completions", "responses", "embeddings"))
+MESSAGES = [{"role": "user", "content": "hi"}]
+
+
+def sent(body: bytes, *, ask_usage: bool = False, operation: Any = CHAT) -> dict[str, Any]:
+    result: dict[str, Any] = json.loads(forwarded(read_json(operation, body), "dep", ask_usage=ask_usage))
+    return result
+
+
+def dump(**members: object) -> bytes:
+    return json.dumps(members).encode()
+
+
+def test_the_model_is_renamed_and_the_rest_stays() -> None:
+    body = b'{"model": "gpt-4o", "x": [1, 2.50, {"a": null}], "messages": []}'
+    out = forwarded(read_json(CHAT, body), "dep", ask_usage=False)
+    assert out == b'{"model":"dep","x":[1, 2.50, {"a": null}],"messages":[]}'
+
+
+def test_of_a_duplicate_key_one_is_read_and_the_same_one_is_sent() -> None:
+    body = b'{"model":"cheap","model":"dear","stream":true,"stream":false,"stream":true}'
+    request = read_json(CHAT, body)
+    assert request.model == "dear"
+    out = forwarded(request, "dep", ask_usage=False)
+    assert out.count(b"model") == 1
+    assert out.count(b'"stream"') == 1
+
+
+def test_a_key_in_disguise_is_the_same_key() -> None:
+    request = read_json(CHAT, b'{"mod\\u0065l":"a","model":"b"}')
+    assert request.model == "b"
+    assert forwarded(request, "dep", ask_usage=False) == b'{"model":"dep"}'
+
+
+@pytest.mark.parametrize(
+    ("members", "wants", "expected"),
+    [
+        ({}, False, {"include_usage": True}),
+        ({"stream_options": None}, False, {"include_usage": True}),
+        ({"stream_options": {}}, False, {"include_usage": True}),
+        ({"stream_options": {"include_usage": False, "x": 1}}, False, {"include_usage": True, "x": 1}),
+        ({"stream_options": {"include_usage": True}}, True, {"include_usage": True}),
+    ],
+)
+def test_usage_is_asked_for(members: dict[str, Any], wants: bool, expected: dict[str, Any]) -> None:
+    body = dump(model="m", stream=True, messages=MESSAGES, **members)
+    assert read_json(CHAT, body).wants_usage is wants
+    assert sent(body, ask_usage=True)["stream_options"] == expected
+
+
+def test_a_second_attempt_may_ask_differently() -> None:
+    request = read_json(CHAT, dump(model="m", stream=True, messages=MESSAGES))
+    assert b"include_usage" in forwarded(request, "a", ask_usage=True)
+    assert b"include_usage" not in forwarded(request, "b", ask_usage=False)
+
+
+@pytest.mark.parametrize("key", ["max_tokens", "max_completion_tokens", "max_output_tokens"])
+def test_the_completion_limit(key: str) -> None:
+    assert read_json(CHAT, dump(model="m", **{key: 17})).completion_limit == 17
+
+
+def test_responses_are_sent_unstored() -> None:
+    assert sent(dump(model="m", input="hi"), operation=RESPONSES)["store"] is False
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b"1",
+        b"null",
+        b'"x"',
+        b"{",
+        b'{"model":}',
+        b'{"model":"m"} x',
+        b'{"model":"m"',
+        b'{"model":1}',
+        b'{"model":["m"]}',
+        b'{"model":"m","stream":1}',
+        b'{"model":"m","stream":"true"}',
+        b'{"model":"m","stream":[]}',
+        b'{"model":"m","stream":true,"stream_options":1}',
+        b'{"model":"m","max_tokens":-1}',
+        b'{"model":"m","max_tokens":1.5}',
+        b'{"model":"m","max_tokens":true}',
+        b'{"model":"m","max_tokens":99999999999999999999}',
+        b"\xff\xfe{}",
+        b'{"model":"\xff"}',
+        b'{"a":' + b"[" * 100_000,
+        b'{"tools":' + b"[" * 5_000 + b"]" * 5_000 + b"}",
+    ],
+)
+def test_bodies_refused(body: bytes) -> None:
+    with pytest.raises(Refused) as caught:
+        read_json(CHAT, body)
+    assert caught.value.reason is Reason.BAD_JSON
+
+
+def image(url: object) -> list[dict[str, Any]]:
+    return [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}]}]
+
+
+FEATURES: list[tuple[bytes, set[str]]] = [
+    (dump(model="m", messages=MESSAGES), set()),
+    (dump(model="m", messages=MESSAGES, data_sources=[{}]), {"data_sources"}),
+    (dump(model="m", messages=MESSAGES, dataSources=[{}]), {"data_sources"}),
+    (b'{"data\\u005fsources":[1]}', {"data_sources"}),
+    (dump(model="m", messages=MESSAGES, data_sources=None), set()),
+    (dump(model="m", messages=MESSAGES, web_search_options={}), {"server_tools"}),
+    (dump(model="m", tools=[{"type": "function"}]), set()),
+    (dump(model="m", tools=None), set()),
+    (dump(model="m", tools=[{"type": "mcp"}]), {"server_tools"}),
+    (dump(model="m", tools=[{"type": "function"}, {"type": "file_search"}]), {"server_tools"}),
+    (b'{"tools":[{"type":"function","type":"mcp"}]}', {"server_tools"}),
+    (dump(model="m", tools=[{}]), {"server_tools"}),
+    (dump(model="m", tools="x"), {"server_tools"}),
+    (dump(model="m", messages=image("https://a/b.png")), {"remote_images"}),
+    (dump(model="m", messages=image("http://169.254.169.254/")), {"remote_images"}),
+    (dump(model="m", messages=image("data:image/png;base64,AA==")), set()),
+    (dump(model="m", messages=image("DATA:image/png;base64,AA==")), set()),
+    (dump(model="m", messages=image(5)), {"remote_images"}),
+    (json.dumps({"messages": image("https://a")}).replace("image_url", "image\\u005furl").encode(), {"remote_images"}),
+    (dump(model="m", input=[{"content": [{"type": "input_image", "image_url": "https://a"}]}]), {"remote_images"}),
+    (dump(model="m", input=[{"content": [{"type": "input_file", "file_url": "https://a"}]}]), {"remote_images"}),
+    (dump(model="m", background=True), {"background"}),
+    (dump(model="m", background=False), set()),
+]
+
+
+@pytest.mark.parametrize(("body", "features"), FEATURES)
+def test_features_are_seen(body: bytes, features: set[str]) -> None:
+    assert read_json(RESPONSES, body).features == features
+
+
+def test_what_was_judged_inside_is_what_is_sent() -> None:
+    body = b'{"model":"m","tools":[{"type":"mcp","type":"function"}],"messages":[{"image_url":"https://a","image_url":"data:,"}]}'
+    request = read_json(CHAT, body)
+    assert request.features == frozenset()
+    out = forwarded(request, "dep", ask_usage=False)
+    assert b"mcp" not in out
+    assert b"https" not in out
+
+
+STORED = [
+    dump(model="m", store=True),
+    dump(model="m", previous_response_id="r"),
+    dump(model="m", conversation="c"),
+    dump(model="m", prompt={"id": "p"}),
+    dump(model="m", input=[{"type": "item_reference", "id": "x"}]),
+    dump(model="m", input=[{"content": [{"type": "input_file", "file_id": "f"}]}]),
+    b'{"input":[{"content":[{"file\\u005fid":"f"}]}]}',
+    b'{"st\\u006fre":true}',
+]
+
+
+@pytest.mark.parametrize("body", STORED)
+def test_stored_state_is_refused(body: bytes) -> None:
+    with pytest.raises(Refused) as caught:
+        read_json(RESPONSES, body)
+    assert caught.value.reason is Reason.STORED_STATE
+
+
+def test_the_model_of_the_path_decides() -> None:
+    target = parse_target(b"POST", b"/openai/deployments/path/embeddings?api-version=1")
+    request = read_json(EMBEDDINGS, dump(model="body", input="x"))
+    assert requested_model(target, request) == "path"
+    assert json.loads(forwarded(request, "dep", ask_usage=False))["model"] == "dep"
+
+
+def test_a_request_without_a_model() -> None:
+    target = parse_target(b"POST", b"/openai/v1/embeddings")
+    for body in (b"{}", b'{"model":null}', b'{"model":""}'):
+        with pytest.raises(Refused) as caught:
+            requested_model(target, read_json(EMBEDDINGS, body))
+        assert caught.value.reason is Reason.MODEL_MISSING
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(st.text(max_size=8), json_values, max_size=6))
+def test_everything_else_passes_unchanged(members: dict[str, Any]) -> None:
+    body = json.dumps({**members, "model": "m"}).encode()
+    try:
+        out = sent(body, operation=EMBEDDINGS)
+    except Refused:
+        return
+    assert out == {**members, "model": "dep"}
+
+
+@given(st.binary(max_size=120))
+def test_any_body_is_read_or_refused(body: bytes) -> None:
+    try:
+        read_json(RESPONSES, body)
+    except Refused:
+        return
