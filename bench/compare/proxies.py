@@ -154,7 +154,7 @@ http {{
 
 
 def gateway_config(pki: Pki, upstreams: list[str], port: int, admin: int, health: int, workers: int) -> str:
-    """Penstock with every stage on: certificate or key, grants, limits that are never met, breakers, metering, audit."""
+    """Penstock with every stage on: certificates, grants, limits that are never met, breakers, metering, audit."""
     server = pki.pairs["server"]
     names = [f"region-{index}" for index in range(len(upstreams))]
     backends = "\n".join(

@@ -107,7 +107,7 @@ def _machine(peers: list[str]) -> str:
     versions = [f"Python {platform.python_version()}", ssl.OPENSSL_VERSION, platform.release()]
     if "nginx" in peers:
         versions.append(f"nginx {nginx_version()}")
-    return f"{os.cpu_count()} cores, {', '.join(versions)}; each proxy on core {PROXY_CORE}, mock and load on core {LOAD_CORE}."
+    return f"{os.cpu_count()} cores, {', '.join(versions)}; proxies on core {PROXY_CORE}, mock and load on {LOAD_CORE}."
 
 
 def _progress(text: str) -> None:
