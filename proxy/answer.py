@@ -15,7 +15,8 @@ _DROPPED = frozenset(
 )
 """Hop by hop (RFC 9110 section 7.6.1), framed anew, or not for clients."""
 
-_LIMITS = (b"limit-requests", b"remaining-requests", b"limit-tokens", b"remaining-tokens")
+_REQUESTS = b"x-ratelimit-limit-requests: %d\r\nx-ratelimit-remaining-requests: %d\r\n"
+_TOKENS = b"x-ratelimit-limit-tokens: %d\r\nx-ratelimit-remaining-tokens: %d\r\n"
 _PATIENCE = 60.0
 """A longer wait than this is no reason for an official client to hold its request."""
 
@@ -76,7 +77,13 @@ def status_line(status: int) -> bytes:
 
 def limits(remaining: tuple[int | None, int | None, int | None, int | None]) -> list[bytes]:
     """The client's own limits, in place of the backend's: requests and tokens, each limit and remaining."""
-    return [b"x-ratelimit-%b: %d\r\n" % (n, v) for n, v in zip(_LIMITS, remaining, strict=True) if v is not None]
+    requests, requests_left, tokens, tokens_left = remaining
+    lines = []
+    if requests is not None:
+        lines.append(_REQUESTS % (requests, requests_left))
+    if tokens is not None:
+        lines.append(_TOKENS % (tokens, tokens_left))
+    return lines
 
 
 def passed_on(headers: Headers) -> list[bytes]:

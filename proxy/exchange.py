@@ -10,7 +10,6 @@ is released and one record is written: that is `_close`.
 import logging
 import time
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -26,7 +25,7 @@ from proxy.policy.lease import Admission
 from proxy.policy.multipart import Form
 from proxy.policy.operations import Target
 from proxy.policy.request import Request, forwarded, read_json, requested_model
-from proxy.record.record import CredentialUsed, End, Record, Tokens
+from proxy.record.record import CredentialUsed, End, Record, Tokens, timestamp
 from proxy.refusal import Reason, Refused
 from proxy.wire.http1 import RequestHead, response_head
 from proxy.wire.server import ClientConnection, ClientGone
@@ -57,7 +56,7 @@ class Exchange:
         self.view = worker.view
         self.connection = connection
         self.head = head
-        self.record = Record(time=_now(), request_id=worker.next_id(), source=connection.source)
+        self.record = Record(time=timestamp(time.time()), request_id=worker.next_id(), source=connection.source)
         self.keep_alive = head is not None and head.keep_alive
         self.body = b""
         self.stream_body = False
@@ -382,8 +381,3 @@ class Exchange:
             kept=len(sent.meter.text),
             seen=sent.meter.seen,
         )
-
-
-def _now() -> str:
-    """RFC 3339, in UTC, to the millisecond."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"

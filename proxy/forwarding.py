@@ -162,7 +162,7 @@ class Forwarding:
     # The request.
 
     def _hint(self, candidate: Candidate) -> tuple[str, str, str]:
-        return (*candidate.key, self._exchange.target.api_version or "")
+        return (*candidate.key, self._exchange.target.api_version)
 
     def _asking(self, candidate: Candidate, pool: Pool) -> Asking:
         exchange = self._exchange

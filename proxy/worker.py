@@ -165,7 +165,8 @@ class Worker:
             self._listener = Listener(self.pump, self._sockets, view.context, view.bounds, self.serve)
             self._listener.start(self._connections)
             gc.collect()
-            gc.freeze()
+            gc.freeze()  # what is here now stays; no collection need look at it again
+            gc.set_threshold(20_000, 20, 50)
         else:
             self.leases.reconfigure(limits, now)
             self.router.reconfigure(snapshot.models, snapshot.backends, snapshot.routing)

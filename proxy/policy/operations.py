@@ -66,24 +66,36 @@ _API_VERSION = re.compile(r"[0-9A-Za-z.-]{1,32}")
 _VISIBLE = re.compile(rb"/[!-\"$-~]*")  # no fragment, no space, no control, no byte over 127
 
 
-class Target(msgspec.Struct, frozen=True):
+_FORWARDED = 64
+
+
+class Target(msgspec.Struct):
     """A request target, understood.
 
-    `model` is the client's name where the path carries it, else None: the body does. `query` holds the parameters that
-    pass on, in order.
+    `surface` is "deployments", "v1" or "dated". `model` is the client's name where the path carries it, else None: the
+    body does. `query` holds the parameters that pass on, in order.
     """
 
     operation: Operation
-    surface: str  # "deployments", "v1" or "dated"
+    surface: str
     model: str | None
     query: tuple[tuple[str, str], ...] = ()
+    api_version: str = ""
+    forwarded: dict[str, str] = msgspec.field(default_factory=dict)
 
-    @property
-    def api_version(self) -> str | None:
-        return dict(self.query).get("api-version")
+    def __post_init__(self) -> None:
+        self.api_version = dict(self.query).get("api-version", "")
 
     def forward(self, deployment: str) -> str:
         """The target for a backend's `deployment`, in origin form (RFC 9112 section 3.2.1)."""
+        target = self.forwarded.get(deployment)
+        if target is None:
+            target = self._spell(deployment)
+            if len(self.forwarded) < _FORWARDED:
+                self.forwarded[deployment] = target
+        return target
+
+    def _spell(self, deployment: str) -> str:
         middle = {"deployments": f"deployments/{quote(deployment, safe='')}/", "v1": "v1/", "dated": ""}[self.surface]
         query = "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in self.query)
         return f"/openai/{middle}{self.operation.path}{'?' + query if query else ''}"

@@ -17,9 +17,7 @@ _decode_any = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
 _TRUE, _FALSE, _NULL = msgspec.Raw(b"true"), msgspec.Raw(b"false"), msgspec.Raw(b"null")
 
-_DEEP = (b"image_url", b"file_id", b"file_url", b"item_reference", b"\\u00")
-"""What makes the inside of messages or input worth decoding; the last is an ASCII character in disguise."""
-
+_FETCHING = ("data_sources", "dataSources")
 _LOCAL_TOOLS = frozenset({"function", "custom"})
 _LIMIT_KEYS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 _STORED_KEYS = ("previous_response_id", "conversation", "prompt_id")
@@ -134,20 +132,24 @@ def _refuse_stored_state(operation: Operation, members: dict[str, msgspec.Raw]) 
 
 
 def _features(members: dict[str, msgspec.Raw], body: bytes | bytearray) -> frozenset[str]:
-    """The features a grant must name (design: confused deputies) that this body uses."""
+    """The features a grant must name (design: confused deputies) that this body uses.
+
+    Messages and input are decoded only where something in them can matter: an address, a reference, or an ASCII
+    character in disguise.
+    """
     found = set()
-    if any(members.get(key, _NULL) != _NULL for key in ("data_sources", "dataSources")):
+    if not members.keys().isdisjoint(_FETCHING) and any(members.get(key, _NULL) != _NULL for key in _FETCHING):
         found.add("data_sources")
     if "background" in members and _boolean(members, "background"):
         found.add("background")
-    if members.get("web_search_options", _NULL) != _NULL:
+    if "web_search_options" in members and members["web_search_options"] != _NULL:
         found.add("server_tools")
     if "tools" in members:
         tools = _member(members["tools"], "tools")
         if not _only_local(tools):
             found.add("server_tools")
         members["tools"] = msgspec.Raw(_encode(tools))
-    if any(mark in body for mark in _DEEP):
+    if b"\\u00" in body or b"_url" in body or b"file_id" in body or b"item_reference" in body:
         for key in ("messages", "input"):
             if key in members:
                 value = _member(members[key], key)

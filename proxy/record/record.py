@@ -4,7 +4,9 @@ A worker builds the record as the request goes its way; the supervisor gives it 
 completions and credentials have no field here.
 """
 
+import time
 from enum import Enum
+from functools import lru_cache
 
 import msgspec
 
@@ -72,3 +74,14 @@ class Record(msgspec.Struct):
     bytes_in: int = 0
     bytes_out: int = 0
     end: End = End.REFUSED
+
+
+def timestamp(wall: float) -> str:
+    """A Unix time in RFC 3339, in UTC, to the millisecond."""
+    second = int(wall)
+    return f"{_second(second)}.{int((wall - second) * 1000):03d}Z"
+
+
+@lru_cache(maxsize=2)
+def _second(second: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))

@@ -31,7 +31,10 @@ class RequestHead:
     `length` is the body's, 0 without one; with `chunked` it is unknown.
     """
 
-    __slots__ = ("chunked", "expects_continue", "headers", "keep_alive", "length", "method", "minor", "once", "target")
+    __slots__ = (
+        "chunked", "connection", "expects_continue", "headers", "keep_alive", "length", "method", "minor", "once",
+        "target", "twice",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.method = b""
@@ -39,6 +42,8 @@ class RequestHead:
         self.minor = 1
         self.headers: Headers = []
         self.once: dict[bytes, bytes] = {}
+        self.twice: bytes | None = None
+        self.connection = b""
         self.length = 0
         self.chunked = False
         self.expects_continue = False
@@ -49,7 +54,14 @@ class RequestHead:
         self.target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers.append((name.lower(), value))
+        name = name.lower()
+        self.headers.append((name, value))
+        if name in _ONCE:
+            if name in self.once:
+                self.twice = name
+            self.once[name] = value
+        elif name == b"connection":
+            self.connection += b"," + value.lower()
 
 
 def read_request_head(raw: bytes, bounds: Bounds) -> RequestHead:
@@ -84,15 +96,9 @@ def read_request_head(raw: bytes, bounds: Bounds) -> RequestHead:
 
 def _judge(head: RequestHead) -> None:
     once = head.once
-    connection = b""
-    for name, value in head.headers:
-        if name in _ONCE:
-            if name in once:
-                reason = Reason.DUPLICATE_CREDENTIAL if name in _CREDENTIALS else Reason.BAD_FRAMING
-                raise Refused(reason, "header sent twice")
-            once[name] = value
-        elif name == b"connection":
-            connection += b"," + value.lower()
+    if head.twice is not None:
+        reason = Reason.DUPLICATE_CREDENTIAL if head.twice in _CREDENTIALS else Reason.BAD_FRAMING
+        raise Refused(reason, "header sent twice")
     host = once.get(b"host")
     if host is None and head.minor == 1:
         raise Refused(Reason.BAD_FRAMING, "no host")
@@ -104,8 +110,9 @@ def _judge(head: RequestHead) -> None:
         if expect.lower() != b"100-continue":
             raise Refused(Reason.EXPECTATION_FAILED, "expect")
         head.expects_continue = True
-    options = {option.strip() for option in connection.split(b",")}
-    head.keep_alive = b"keep-alive" in options if head.minor == 0 else b"close" not in options
+    if head.connection or head.minor == 0:
+        options = {option.strip() for option in head.connection.split(b",")}
+        head.keep_alive = b"keep-alive" in options if head.minor == 0 else b"close" not in options
 
 
 def _judge_framing(head: RequestHead, once: dict[bytes, bytes]) -> None:
@@ -168,9 +175,16 @@ def read_response_head(raw: bytes) -> ResponseHead:
 
 
 def _frame(head: ResponseHead, version: str) -> None:
-    lengths = [value for name, value in head.headers if name == b"content-length"]
-    codings = [value.lower() for name, value in head.headers if name == b"transfer-encoding"]
-    connection = b",".join([value.lower() for name, value in head.headers if name == b"connection"])
+    lengths: list[bytes] = []
+    codings: list[bytes] = []
+    connection = b""
+    for name, value in head.headers:
+        if name == b"content-length":
+            lengths.append(value)
+        elif name == b"transfer-encoding":
+            codings.append(value.lower())
+        elif name == b"connection":
+            connection += b"," + value.lower()
     head.keep_alive = b"close" not in connection if version == "1.1" else b"keep-alive" in connection
     if head.status < 200 or head.status in (204, 304):
         return
