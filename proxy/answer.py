@@ -75,7 +75,7 @@ def status_line(status: int) -> bytes:
     return b"HTTP/1.1 %d %b\r\n" % (status, PHRASES.get(status, b""))
 
 
-def limits(remaining: tuple[int | None, int | None, int | None, int | None]) -> list[bytes]:
+def limits(remaining: tuple[int | None, int, int | None, int]) -> list[bytes]:
     """The client's own limits, in place of the backend's: requests and tokens, each limit and remaining."""
     requests, requests_left, tokens, tokens_left = remaining
     lines = []

@@ -1,10 +1,10 @@
 """The owner's side of limits: who may spend how much, exact over all the workers of this node.
 
 The supervisor owns every budget (requests a minute, tokens a minute, concurrent requests, each per client) and hands
-shares of it to workers that ask: leases. A lease of a minute's budget ends after a fraction of a second; what is unspent
-comes back tied to the slot it was debited to (see `window`). A concurrency slot is leased until it is given back. A
-worker that dies takes its leases along: they stay spent until their slot leaves the window; its concurrency slots are
-free as soon as the owner hears that it is gone. So the sum of all reservations never exceeds a limit.
+shares of it to workers that ask: leases. A lease of a minute's budget ends after a fraction of a second; what is
+unspent comes back tied to the slot it was debited to (see `window`). A concurrency slot is leased until it is given
+back. A worker that dies takes its leases along: they stay spent until their slot leaves the window; its concurrency
+slots are free as soon as the owner hears that it is gone. So the sum of all reservations never exceeds a limit.
 
 Nor is anything refused that could be granted: before it says no, the owner recalls what other workers have not spent,
 and holds the ask until they answered, for at most `HOLD` seconds.
@@ -21,7 +21,7 @@ from typing import NamedTuple
 import msgspec
 
 from proxy.config.structs import Limits
-from proxy.policy.window import SPAN, UNLIMITED, Window, ends
+from proxy.policy.window import UNLIMITED, Window, ends
 
 HOLD = 0.010
 """Seconds for which an ask waits, at most, for recalled shares. Workers wait twice as long for an answer."""
@@ -60,7 +60,7 @@ class Denied(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Granted(msgspec.Struct, frozen=True, tag=True, array_like=True):
-    """The answer to an ask: a lease of `requests` and `tokens` that ends with window slot `slot`, and further concurrency slots.
+    """The answer to an ask: a lease of `requests` and `tokens` that ends with window slot `slot`, and further slots.
 
     `requests_left` and `tokens_left` are what the owner still has, for response headers.
     """
@@ -352,10 +352,10 @@ class Budgets:
 
     def _recall(self, client: str, account: _Account, lacks: tuple[bool, bool, bool], now: float) -> Outgoing:
         """Ask for unspent shares of what is lacking wherever there may be some, the asking worker included."""
-        holders: dict[int, None] = {}
-        for lack, budget in zip(lacks, (account.requests, account.tokens, account.slots), strict=True):
-            if lack:
-                holders.update(dict.fromkeys(budget.recall(now)))
+        budgets = account.requests.recall, account.tokens.recall, account.slots.recall
+        holders = dict.fromkeys(
+            worker for lack, recall in zip(lacks, budgets, strict=True) if lack for worker in recall(now)
+        )
         if not holders:
             return []
         self._serial += 1
@@ -376,6 +376,3 @@ class Budgets:
                 slots = account.slots.lease(worker, ask.slots, self._workers)
         left = account.requests.window.free(now), account.tokens.window.free(now)
         return Granted(ask.client, ask.serial, slot, requests, tokens, slots, *left, denied)
-
-
-MINUTE = SPAN
