@@ -91,6 +91,7 @@ class Worker:
         self._lines: list[bytes] = []
         self._granted: dict[str, trio.Event] = {}
         self._serving = trio.CancelScope()
+        self._connections: trio.Nursery
 
     # Life.
 
@@ -103,15 +104,15 @@ class Worker:
             nursery.start_soon(self._return_leases)
             nursery.start_soon(self._prune)
             nursery.start_soon(sweep, self.pump, 0.1)
-            nursery.start_soon(self._serve)
+            self._connections = await nursery.start(self._serve)
             await self._listen_to_supervisor()
             await self._leave(_ORPHAN_DRAIN)
             nursery.cancel_scope.cancel()
 
-    async def _serve(self) -> None:
+    async def _serve(self, task_status: trio.TaskStatus[trio.Nursery]) -> None:
         with self._serving:
             async with trio.open_nursery() as connections:
-                self._connections = connections
+                task_status.started(connections)
                 await trio.sleep_forever()
 
     async def _listen_to_supervisor(self) -> None:

@@ -1,8 +1,8 @@
 """The worker's side of limits: shares of each client's budgets, spent from memory.
 
 `admit` decides on the spot where the share suffices. Where it does not, it says what to ask the owner (once, whoever
-else waits for the same client), and is called again with the answer. After a denial, requests of that client are refused
-here for a moment, so that a storm over the limit does not become a storm on the owner.
+else waits for the same client), and is called again with the answer. After a denial, requests of that client are
+refused here for a moment, so that a storm over the limit does not become a storm on the owner.
 
 A share of a minute's budget is one lease at a time: a new one sends the rest of the old one back, tied to the window
 slot it was debited to. Nothing in here performs I/O or reads a clock; `now` is the machine's monotonic time.
