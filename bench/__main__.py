@@ -1,42 +1,146 @@
-"""`python -m bench`: the mock Azure, and Penstock measured beside other proxies."""
+"""`python -m bench`: the mock Azure, load on it, and Penstock measured beside other proxies and under faults.
+
+Exits 2 on wrong use, 1 on failure with one clear sentence, and shows no traceback for anything a user can cause.
+Imports wait for the command that needs them.
+"""
 
 import argparse
+import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn, TypeAlias
+
+from bench.failure import BenchError
+
+if TYPE_CHECKING:
+    _Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+_PHASES = "plain, queued, events, handshake, ttft, memory, soak1000"
+_FAULTS = "disconnects, slow, head, middle, killed"
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a command; its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m bench", description="The bench of Penstock.")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    mock = commands.add_parser(
-        "mock", help="run the mock Azure OpenAI", epilog="example: python -m bench mock --config mock.toml"
-    )
-    mock.add_argument("--config", type=Path, required=True, metavar="FILE", help="see bench.mock.config")
-    mock.set_defaults(run=_mock)
-
-    compare = commands.add_parser(
-        "compare",
-        help="measure Penstock beside other proxies",
-        epilog="example: python -m bench compare --with nginx --what plain,events,handshake --repeat 3",
-    )
-    compare.add_argument("--with", dest="peers", default="nginx", help="proxies to compare with (default: nginx)")
-    compare.add_argument("--what", default="plain,events,handshake,ttft,memory", help="phases, or all")
-    compare.add_argument("--seconds", type=float, default=8.0, help="of each measurement (default: 8)")
-    compare.add_argument("--repeat", type=int, default=3, help="how often each (default: 3)")
-    compare.add_argument("--json", type=Path, metavar="FILE", help="write every figure there too")
-    compare.set_defaults(run=_compare)
-
-    faults = commands.add_parser(
-        "faults", help="measure what happens when things break", epilog="example: python -m bench faults"
-    )
-    faults.set_defaults(run=_faults)
-    arguments = parser.parse_args(argv)
+    """Run a command; its exit code. SIGTERM ends it as an interrupt does, with all that it has started."""
+    arguments = _parser().parse_args(argv)
+    signal.signal(signal.SIGTERM, _interrupted)
     try:
         code: int = arguments.run(arguments)
+    except BenchError as error:
+        print(error, file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:
+        return 1
     return code
+
+
+def _interrupted(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench",
+        description="The bench of Penstock.",
+        epilog="example: python -m bench compare --with nginx",
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    mock = _command(commands, "mock", "run the mock Azure OpenAI", "python -m bench mock --config mock.toml")
+    mock.add_argument("--config", type=Path, required=True, metavar="FILE", help="see bench.mock.config")
+    mock.set_defaults(run=_mock)
+    _add_load(commands)
+    _add_compare(commands)
+    faults = _command(
+        commands, "faults", "measure what happens when things break", "python -m bench faults --what disconnects,killed"
+    )
+    faults.add_argument("--what", type=_names, default=("all",), metavar="LIST", help=f"of {_FAULTS}; default: all")
+    faults.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
+    faults.set_defaults(run=_faults)
+    return parser
+
+
+def _command(commands: "_Commands", name: str, does: str, example: str) -> argparse.ArgumentParser:
+    return commands.add_parser(
+        name, help=does, description=f"{does[0].upper()}{does[1:]}.", epilog=f"example: {example}"
+    )
+
+
+def _add_load(commands: "_Commands") -> None:
+    load = _command(
+        commands,
+        "load",
+        "put load on an address that leads to the mock, compare every byte of its answers, print JSON",
+        "python -m bench load --url https://localhost:8443 --root server-root.pem --certificate turbine-7.pem "
+        "--key turbine-7.key --mode streams --connections 100 --tokens 200 --interval 25",
+    )
+    add = load.add_argument
+    add("--url", required=True, help="https://HOST:PORT")
+    add("--root", type=Path, required=True, metavar="FILE", help="the root that vouches for the server")
+    add("--mode", choices=("plain", "streams", "handshakes"), required=True)
+    add("--certificate", type=Path, metavar="FILE", help="the client's certificate, with its chain")
+    add("--key", type=Path, metavar="FILE", help="its key")
+    add("--api-key", metavar="KEY", help="sent in the api-key header")
+    add("--model", default="gpt-4o", help="what is asked for (default: gpt-4o)")
+    add("--connections", type=_positive, default=16, metavar="N", help="default: 16")
+    add("--rate", type=_amount, default=0.0, metavar="R", help="requests a second, whatever comes back (open loop)")
+    add("--seconds", type=_amount, default=10.0, metavar="S", help="measured time (default: 10)")
+    add("--ramp", type=_amount, default=1.0, metavar="S", help="time over which connections are opened (default: 1)")
+    add("--tokens", type=_positive, default=16, metavar="N", help="of each answer (default: 16)")
+    add("--interval", type=_amount, default=0.0, metavar="MS", help="the mock's time between tokens, for lateness")
+    add("--leave-share", type=_share, default=0.0, metavar="SHARE", help="of connections that leave in mid-stream")
+    add("--leave-after", type=_positive, default=10, metavar="N", help="events after which they do (default: 10)")
+    add("--never-read", type=_count, default=0, metavar="N", help="further connections that ask and never read")
+    load.set_defaults(run=_load)
+
+
+def _add_compare(commands: "_Commands") -> None:
+    compare = _command(
+        commands,
+        "compare",
+        "measure Penstock beside other proxies",
+        "python -m bench compare --with nginx --what plain,events,handshake --repeat 3",
+    )
+    add = compare.add_argument
+    add("--with", dest="peers", type=_names, default=("nginx",), metavar="LIST", help="of nginx; default: nginx")
+    add("--what", type=_names, default=("all",), metavar="LIST", help=f"of {_PHASES}; default: all")
+    add("--seconds", type=_amount, default=8.0, metavar="S", help="of each measurement (default: 8)")
+    add("--soak-seconds", type=_amount, default=60.0, metavar="S", help="of soak1000 (default: 60)")
+    add("--repeat", type=_positive, default=3, metavar="K", help="how often each (default: 3; soak1000: once)")
+    add("--json", type=Path, metavar="FILE", help="write every figure there too")
+    compare.set_defaults(run=_compare)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name for name in text.split(",") if name)
+
+
+def _amount(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < 1e6:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and a million")
+    return value
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+    return value
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is less than 0")
+    return value
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is less than 1")
+    return value
 
 
 def _mock(arguments: argparse.Namespace) -> int:
@@ -45,28 +149,43 @@ def _mock(arguments: argparse.Namespace) -> int:
     return run(str(arguments.config))
 
 
+def _load(arguments: argparse.Namespace) -> int:
+    from bench.load.command import Options, run
+
+    given = {name: value for name, value in vars(arguments).items() if name != "run"}
+    return run(Options(**given | {"interval": arguments.interval / 1000}))
+
+
 def _compare(arguments: argparse.Namespace) -> int:
-    from bench.compare.proxies import PROXIES, BenchError
-    from bench.compare.run import PHASES, compare
+    from bench.compare.measure import PHASES
+    from bench.compare.proxies import PROXIES
+    from bench.compare.run import Options, compare
 
-    peers = [name for name in arguments.peers.split(",") if name]
-    what = list(PHASES) if arguments.what == "all" else arguments.what.split(",")
-    for given, known in ((peers, PROXIES), (what, PHASES)):
-        for name in given:
-            if name not in known:
-                print(f"'{name}' is unknown; there are: {', '.join(known)}", file=sys.stderr)
-                return 2
-    try:
-        return compare(peers, what, arguments.seconds, arguments.repeat, arguments.json)
-    except BenchError as error:
-        print(error, file=sys.stderr)
-        return 1
+    return compare(
+        Options(
+            peers=_known(arguments.peers, tuple(name for name in PROXIES if name != "penstock")),
+            what=_known(arguments.what, tuple(PHASES)),
+            seconds=arguments.seconds,
+            soak_seconds=arguments.soak_seconds,
+            repeat=arguments.repeat,
+            output=arguments.json,
+        )
+    )
 
 
-def _faults(_: argparse.Namespace) -> int:
-    from bench.compare.faults import run
+def _faults(arguments: argparse.Namespace) -> int:
+    from bench.faults.run import FAULTS, run
 
-    return run()
+    return run(_known(arguments.what, tuple(FAULTS)), arguments.json)
+
+
+def _known(names: tuple[str, ...], known: tuple[str, ...]) -> tuple[str, ...]:
+    """The names, if all are known; `all` is all of them."""
+    for name in names:
+        if name not in known and name != "all":
+            print(f"'{name}' is unknown; there are: {', '.join(known)}", file=sys.stderr)
+            raise SystemExit(2)
+    return known if "all" in names else names
 
 
 if __name__ == "__main__":

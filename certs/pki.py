@@ -1,22 +1,27 @@
 """The development PKI: a root for servers, one for clients, good certificates, and every kind of bad one tests need.
 
 Nothing of it is for production, and nothing of it is committed: it is made when it is needed, and again when less than
-a week of it is left.
+a week of it is left. The authorities' keys are never written: what is made is all that is ever signed.
 """
 
 import ipaddress
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 _LIFE = timedelta(days=90)
 _RENEW_BEFORE = timedelta(days=7)
+Algorithm = Literal["ec", "rsa"]
+"""P-256, or RSA of 2048 bits."""
+
+_Key: TypeAlias = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 _NAMES = (
     *("server", "mock", "turbine-7", "billing", "expired", "not-yet-valid", "wrong-eku", "untrusted"),
     *("self-signed", "no-intermediate", "revoked"),
@@ -56,8 +61,9 @@ class Pki(msgspec.Struct, frozen=True):
 class _Authority:
     """A certificate authority that signs what it is asked to."""
 
-    def __init__(self, name: str, parent: "_Authority | None" = None) -> None:
-        self.key = ec.generate_private_key(ec.SECP256R1())
+    def __init__(self, name: str, algorithm: Algorithm, parent: "_Authority | None" = None) -> None:
+        self.algorithm = algorithm
+        self.key = _new_key(algorithm)
         self.name = x509.Name.from_rfc4514_string(name)
         signer = parent or self
         now = datetime.now(UTC)
@@ -84,8 +90,9 @@ class _Authority:
         *,
         start: timedelta = timedelta(hours=-1),
         life: timedelta = _LIFE,
-    ) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
-        key = ec.generate_private_key(ec.SECP256R1())
+    ) -> tuple[x509.Certificate, _Key]:
+        """A leaf for one purpose, and its key."""
+        key = _new_key(self.algorithm)
         begin = datetime.now(UTC) + start
         certificate = (
             x509.CertificateBuilder()
@@ -106,6 +113,12 @@ class _Authority:
         return certificate, key
 
 
+def _new_key(algorithm: Algorithm) -> _Key:
+    if algorithm == "rsa":
+        return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    return ec.generate_private_key(ec.SECP256R1())
+
+
 def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
     return x509.KeyUsage(
         digital_signature=not signs_certificates,
@@ -120,29 +133,37 @@ def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
     )
 
 
-def build(directory: Path) -> Pki:
-    """Make the PKI in `directory`, or use the one that is there while more than a week of it is left."""
+def build(directory: Path, algorithm: Algorithm = "ec") -> Pki:
+    """Make the PKI in `directory`, or use the one that is there while more than a week of it is left.
+
+    Raises `OSError` where it cannot be written.
+    """
     pki = Pki(directory, {name: Pair(directory / f"{name}.pem", directory / f"{name}.key") for name in _NAMES})
-    if not _usable(pki):
+    if not _usable(pki, algorithm):
         directory.mkdir(parents=True, exist_ok=True)
-        _make_servers(pki)
-        _make_clients(pki)
+        # Removed first and written last: while it is there, all the rest is, and of one making.
+        pki.server_root.unlink(missing_ok=True)
+        _make_clients(pki, algorithm)
+        _make_servers(pki, algorithm)
     return pki
 
 
-def _usable(pki: Pki) -> bool:
+def _usable(pki: Pki, algorithm: Algorithm) -> bool:
     files = [file for pair in pki.pairs.values() for file in (pair.certificate, pair.key)]
     files += [pki.server_root, pki.client_root, pki.client_intermediate, pki.client_crl]
     if not all(file.exists() for file in files):
         return False
-    root = x509.load_pem_x509_certificate(pki.server_root.read_bytes())
-    return root.not_valid_after_utc - datetime.now(UTC) > _RENEW_BEFORE
+    try:
+        root = x509.load_pem_x509_certificate(pki.server_root.read_bytes())
+    except ValueError:
+        return False
+    same = isinstance(root.public_key(), rsa.RSAPublicKey) == (algorithm == "rsa")
+    return same and root.not_valid_after_utc - datetime.now(UTC) > _RENEW_BEFORE
 
 
-def _make_servers(pki: Pki) -> None:
-    root = _Authority("CN=Development Server Root,O=Penstock")
-    intermediate = _Authority("CN=Development Server CA,O=Penstock", root)
-    _write(pki.server_root, root.certificate)
+def _make_servers(pki: Pki, algorithm: Algorithm) -> None:
+    root = _Authority("CN=Development Server Root,O=Penstock", algorithm)
+    intermediate = _Authority("CN=Development Server CA,O=Penstock", algorithm, root)
     san: list[x509.GeneralName] = [
         x509.DNSName("localhost"),
         x509.DNSName("*.localhost"),
@@ -152,12 +173,13 @@ def _make_servers(pki: Pki) -> None:
     for name in ("server", "mock"):
         leaf, key = intermediate.issue(f"CN={name}", san, ExtendedKeyUsageOID.SERVER_AUTH)
         _write_pair(pki.pairs[name], key, leaf, intermediate.certificate)
+    _write(pki.server_root, root.certificate)
 
 
-def _make_clients(pki: Pki) -> None:
-    root = _Authority("CN=Devices Root,O=Contoso")
-    devices = _Authority("CN=Devices CA,O=Contoso", root)
-    stranger = _Authority("CN=Stranger CA,O=Elsewhere")
+def _make_clients(pki: Pki, algorithm: Algorithm) -> None:
+    root = _Authority("CN=Devices Root,O=Contoso", algorithm)
+    devices = _Authority("CN=Devices CA,O=Contoso", algorithm, root)
+    stranger = _Authority("CN=Stranger CA,O=Elsewhere", algorithm)
     _write(pki.client_root, root.certificate)
     _write(pki.client_intermediate, devices.certificate)
     purpose = ExtendedKeyUsageOID.CLIENT_AUTH
@@ -181,7 +203,7 @@ def _make_clients(pki: Pki) -> None:
         _write_pair(pki.pairs[name], key, *chain)
     leaf, key = stranger.issue("CN=turbine-7,O=Contoso", uri("turbine-7"), purpose)
     _write_pair(pki.pairs["untrusted"], key, leaf, stranger.certificate)
-    alone = _Authority("CN=turbine-7,O=Contoso")
+    alone = _Authority("CN=turbine-7,O=Contoso", algorithm)
     _write_pair(pki.pairs["self-signed"], alone.key, alone.certificate)
     _write_crl(pki.client_crl, devices, made["revoked"][0])
 
@@ -204,7 +226,7 @@ def _write(path: Path, *certificates: x509.Certificate) -> None:
     path.write_bytes(b"".join(c.public_bytes(serialization.Encoding.PEM) for c in certificates))
 
 
-def _write_pair(pair: Pair, key: ec.EllipticCurvePrivateKey, *chain: x509.Certificate) -> None:
+def _write_pair(pair: Pair, key: _Key, *chain: x509.Certificate) -> None:
     _write(pair.certificate, *chain)
     secret = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()

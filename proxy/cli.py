@@ -5,11 +5,22 @@ user can cause. Imports wait for the command that needs them.
 """
 
 import argparse
+import os
 import sys
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from proxy import __version__
+
+if TYPE_CHECKING:
+    from proxy.config.structs import Config
+
+_KEY = 4096
+"""The longest key, in bytes."""
+
+
+class Failure(Exception):
+    """What the person at the keyboard can put right, in one sentence."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -17,15 +28,30 @@ def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         code: int = arguments.run(arguments)
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
+        # Whoever read the output has left; the interpreter would complain of it once more on its way out.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Failure as failure:
+        print(failure, file=sys.stderr)
+        return 1
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename is not None else ""
+        print(f"{where}{error.strerror or type(error).__name__}", file=sys.stderr)
         return 1
     return code
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="penstock", description="A streaming gateway in front of Azure OpenAI.")
+    parser = argparse.ArgumentParser(
+        prog="penstock",
+        description="A streaming gateway in front of Azure OpenAI.",
+        epilog="example: penstock serve --config penstock.toml",
+    )
     parser.add_argument("--version", action="version", version=f"penstock {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
@@ -78,12 +104,10 @@ def _check(arguments: argparse.Namespace) -> int:
     try:
         config = load(arguments.config)
     except ConfigError as error:
-        print(error, file=sys.stderr)
-        return 1
-    print(
-        f"{arguments.config}: valid; {len(config.clients)} clients, {len(config.models)} models, "
-        f"{len(config.backends)} backends, {len(config.credentials)} credentials"
-    )
+        raise Failure(str(error)) from None
+    print(f"{arguments.config}: valid")
+    for line in _summary(config):
+        print(f"  {line}")
     if arguments.online:
         from proxy.supervisor.online import check
 
@@ -91,18 +115,35 @@ def _check(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _summary(config: "Config") -> list[str]:
+    listen = config.listen
+    addresses = (listen.address,) if isinstance(listen.address, str) else listen.address
+    regions = len({backend.region for backend in config.backends})
+    return [
+        f"listens on {', '.join(addresses)}; client certificates: {listen.client_certificates.mode}",
+        f"{_count(len(config.clients), 'client')}, {_count(len(config.models), 'model')}",
+        f"{_count(len(config.backends), 'backend')} in {_count(regions, 'region')}, "
+        f"{_count(len(config.credentials), 'credential')}",
+    ]
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def _hash(arguments: argparse.Namespace) -> int:
     import hashlib
 
-    try:
-        key = arguments.file.read_bytes() if arguments.file else sys.stdin.buffer.read()
-    except OSError as error:
-        print(f"{arguments.file} cannot be read: {error.strerror}", file=sys.stderr)
-        return 1
+    if arguments.file is not None:
+        with open(arguments.file, "rb") as file:
+            key = file.read(_KEY + 2)
+    elif sys.stdin is None:
+        raise Failure("there is no standard input: name the file with --file")
+    else:
+        key = sys.stdin.buffer.read(_KEY + 2)
     key = key.removesuffix(b"\n").removesuffix(b"\r")
-    if not key or any(byte < 33 or byte > 126 for byte in key):
-        print("the key must be one line of visible ASCII characters", file=sys.stderr)
-        return 1
+    if not key or len(key) > _KEY or any(byte < 33 or byte > 126 for byte in key):
+        raise Failure(f"a key is one line of at most {_KEY} visible ASCII characters, without spaces")
     print("sha256:" + hashlib.sha256(key).hexdigest())
     return 0
 

@@ -80,12 +80,16 @@ class Forwarding:
         exchange, router = self._exchange, self._worker.router
         plan = router.order(exchange.model, exchange.client.regions, time.monotonic())
         tried: set[tuple[str, str]] = set()
+        outcomes: set[Outcome] = set()
         while not self.answered:
             candidate = plan.next(time.monotonic(), tried)
             if candidate is None:
+                if outcomes == {Outcome.NO_CREDENTIAL}:
+                    raise Refused(Reason.CREDENTIAL_UNAVAILABLE, "no credential is valid", retry_after=1.0)
                 raise router.refusal(plan, time.monotonic())
             tried.add(candidate.key)
             outcome = await self._attempt(candidate)
+            outcomes.add(outcome)
             if not self.answered and not self._may_go_on(outcome):
                 raise Refused(_REFUSALS.get(outcome, Reason.BACKENDS_FAILED), outcome.reason)
 

@@ -240,7 +240,7 @@ class Worker:
             with trio.move_on_at(deadline) as scope:
                 await self._granted.setdefault(client, trio.Event()).wait()
             if scope.cancelled_caught:
-                raise Refused(Reason.OVERLOADED, "the owner of the budget did not answer", retry_after=1.0)
+                raise Refused(Reason(admission.budget), "the owner of the budget did not answer", retry_after=1.0)
             admission = self.leases.admit(client, tokens, time.monotonic())
             if isinstance(admission, Admission):
                 return admission

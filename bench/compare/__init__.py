@@ -2,6 +2,6 @@
 
 cpu        what the kernel says a group of processes has used
 proxies    how each proxy is configured and started
-measure    the phases: plain requests, events, handshakes, first bytes, memory, a long soak
+measure    the phases: plain requests, events, handshakes, first events, memory, a long soak
 report     the table
 """

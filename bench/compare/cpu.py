@@ -33,7 +33,7 @@ def cpu_seconds(pids: list[int]) -> float:
 
 
 def memory_bytes(pids: list[int]) -> int:
-    """Proportional set size: memory shared by processes counts once."""
+    """Proportional set size (`/proc/PID/smaps_rollup`): memory that processes share counts once."""
     total = 0
     for pid in pids:
         try:

@@ -1,10 +1,18 @@
 """The phases of a comparison, each the same for every proxy. A phase returns figures by name."""
 
+import contextlib
+import os
+import subprocess
+import sys
 import time
+from collections.abc import Callable, Iterator
 
-from bench.compare.cpu import cpu_seconds, memory_bytes
-from bench.compare.proxies import Running
-from bench.load.engine import Load, Results, Target
+import msgspec
+
+from bench.compare.cpu import cpu_seconds, memory_bytes, pin
+from bench.load.connection import Plan
+from bench.load.engine import Load, Target
+from bench.load.results import Results
 from bench.load.workload import plain, stream
 
 Figures = dict[str, float]
@@ -12,112 +20,168 @@ _TOKENS = 400
 _WARM = 1.0
 
 
-def _measured(load: Load, proxy: Running, seconds: float) -> tuple[Results, float]:
-    """Run for a time; what was measured in it, and the CPU seconds the proxy used."""
+class Scene(msgspec.Struct):
+    """What is measured: the way to the mock, the processes in between (none: direct), and the mock itself."""
+
+    target: Target
+    mock: int
+    processes: list[int] = []
+    headers: dict[str, str] = {}
+
+
+class Phase(msgspec.Struct, frozen=True, kw_only=True):
+    """`run` measures for so many seconds; the mock waits `first` seconds and `between` its events.
+
+    `direct`: measured without a proxy as well. `once`: too long to be repeated.
+    """
+
+    run: Callable[[Scene, float], Figures]
+    first: float = 0.0
+    between: float = 0.0
+    direct: bool = False
+    once: bool = False
+
+
+class _Measured(msgspec.Struct):
+    results: Results
+    seconds: float
+    cpu: float
+    load_core: float
+
+    def of(self, count: int, name: str) -> Figures:
+        """CPU for each of what was counted, the rate, and how busy both cores were."""
+        return {
+            f"cpu_us_per_{name}": self.cpu / max(1, count) * 1e6,
+            f"{name}s_per_second": count / self.seconds,
+            "proxy_core_busy": self.cpu / self.seconds,
+            "load_core_busy": self.load_core / self.seconds,
+            "errors": self.results.failed,
+        }
+
+
+def _measure(load: Load, scene: Scene, seconds: float) -> _Measured:
     load.results = results = Results()
-    pids = proxy.processes
-    before = cpu_seconds(pids)
+    began, cpu = time.monotonic(), cpu_seconds(scene.processes)
+    others = cpu_seconds([scene.mock, os.getpid()])
     load.run(seconds)
-    return results, cpu_seconds(pids) - before
+    took = time.monotonic() - began
+    return _Measured(results, took, cpu_seconds(scene.processes) - cpu, cpu_seconds([scene.mock, os.getpid()]) - others)
 
 
-def plain_requests(proxy: Running, seconds: float, connections: int = 16) -> Figures:
-    """Keep-alive connections, closed loop, saturating."""
-    load = Load(proxy.target)
-    load.start(connections, plain("localhost", {}))
-    load.run(_WARM)
-    results, cpu = _measured(load, proxy, seconds)
-    load.close()
-    return {
-        "cpu_us_per_request": cpu / max(1, results.answers) * 1e6,
-        "requests_per_second": results.answers / seconds,
-        "errors": sum(results.errors.values()),
-    }
+@contextlib.contextmanager
+def _loading(scene: Scene) -> Iterator[Load]:
+    load = Load(scene.target)
+    try:
+        yield load
+    finally:
+        load.close()
 
 
-def events(proxy: Running, seconds: float, streams: int = 400, interval: float = 0.025) -> Figures:
+def plain_requests(scene: Scene, seconds: float, connections: int = 16) -> Figures:
+    """Keep-alive connections, closed loop, as fast as it goes."""
+    with _loading(scene) as load:
+        load.start(connections, Plan(workload=plain("localhost", scene.headers)))
+        load.run(_WARM)
+        return _measure(load, scene, seconds).of(max(1, load.results.answers), "request")
+
+
+def plain_queued(scene: Scene, seconds: float) -> Figures:
+    """The same with a queue before the proxy at all times, however fast it is.
+
+    A process that only burns time shares the proxy's core, and waking does not interrupt it (SCHED_BATCH). So the proxy
+    finds several requests waiting whenever it runs, as at full load: a proxy that waits for its load between requests
+    pays for more turns of its loop.
+    """
+    for pid in scene.processes:
+        os.sched_setscheduler(pid, os.SCHED_BATCH, os.sched_param(0))
+    core = min(os.sched_getaffinity(scene.processes[0]))
+    burn = [sys.executable, "-c", "while True: pass"]
+    with subprocess.Popen(burn, preexec_fn=lambda: pin(core)) as burning:
+        try:
+            return {
+                name: value
+                for name, value in plain_requests(scene, seconds).items()
+                if name in ("cpu_us_per_request", "errors")
+            }
+        finally:
+            burning.kill()
+
+
+def events(scene: Scene, seconds: float, streams: int = 400, interval: float = 0.025) -> Figures:
     """Streams of events at a fixed pace."""
-    load = Load(proxy.target)
-    load.start(streams, stream("localhost", {}, _TOKENS), interval=interval, ramp=2.0)
-    load.run(_WARM)
-    results, cpu = _measured(load, proxy, seconds)
-    load.close()
-    return {
-        "cpu_us_per_event": cpu / max(1, results.events) * 1e6,
-        "events_per_second": results.events / seconds,
-        "late_p99_ms": results.late.percentile(0.99) * 1000,
-        "errors": sum(results.errors.values()),
-    }
+    with _loading(scene) as load:
+        workload = stream("localhost", scene.headers, _TOKENS)
+        load.start(streams, Plan(workload=workload, interval=interval), ramp=2.0)
+        load.run(_WARM)
+        measured = _measure(load, scene, seconds)
+        late = measured.results.late.percentile(0.99) * 1000
+        return measured.of(measured.results.events, "event") | {"late_p99_ms": late}
 
 
-def handshakes(proxy: Running, seconds: float, at_once: int = 8) -> Figures:
-    """Full TLS handshakes with a client certificate, nothing resumed."""
-    load = Load(proxy.target)
-    load.start(at_once, None)
-    load.run(_WARM)
-    results, cpu = _measured(load, proxy, seconds)
-    load.close()
-    return {
-        "cpu_us_per_handshake": cpu / max(1, results.handshakes) * 1e6,
-        "handshakes_per_second": results.handshakes / seconds,
-        "errors": sum(results.errors.values()),
-    }
+def handshakes(scene: Scene, seconds: float, at_once: int = 8) -> Figures:
+    """Full TLS handshakes with a client certificate, nothing resumed; each counts when the server has said goodbye."""
+    with _loading(scene) as load:
+        load.start(at_once, Plan())
+        load.run(_WARM)
+        measured = _measure(load, scene, seconds)
+        return measured.of(measured.results.handshakes, "handshake")
 
 
-def first_bytes(target: Target, seconds: float, headers: dict[str, str], streams: int = 200) -> Figures:
-    """Time to the first byte of short streams, many at a time."""
-    load = Load(target)
-    load.start(streams, stream("localhost", headers, 20), ramp=2.0)
-    load.run(_WARM)
-    load.results = results = Results()
-    load.run(seconds)
-    load.close()
-    return {
-        "first_byte_p50_ms": results.first_byte.percentile(0.5) * 1000,
-        "first_byte_p99_ms": results.first_byte.percentile(0.99) * 1000,
-        "errors": sum(results.errors.values()),
-    }
+def first_bytes(scene: Scene, seconds: float, streams: int = 200) -> Figures:
+    """Time to the first event of short streams, on connections that are kept alive."""
+    with _loading(scene) as load:
+        load.start(streams, Plan(workload=stream("localhost", scene.headers, 40)), ramp=2.0)
+        load.run(_WARM)
+        results = _measure(load, scene, seconds).results
+        return {
+            "first_event_p50_ms": results.first_byte.percentile(0.5) * 1000,
+            "first_event_p99_ms": results.first_byte.percentile(0.99) * 1000,
+            "errors": results.failed,
+        }
 
 
-def memory(proxy: Running, streams: int = 1000) -> Figures:
+def memory(scene: Scene, _seconds: float, streams: int = 1000) -> Figures:
     """Idle, and with many streams open; the difference is what a stream costs, both its connections counted."""
-    idle = memory_bytes(proxy.processes)
-    load = Load(proxy.target)
-    load.start(streams, stream("localhost", {}, _TOKENS), ramp=4.0)
-    load.run(3.0)
-    busy = memory_bytes(proxy.processes)
-    errors = sum(load.results.errors.values())
-    load.close()
-    time.sleep(0.5)
-    workers = max(1, len(proxy.processes) - 1)
-    return {
-        "idle_mb": idle / 1e6,
-        "worker_idle_mb": idle / 1e6 if workers < 1 else _worker_mb(proxy),
-        "kb_per_stream": (busy - idle) / streams / 1000,
-        "errors": errors,
-    }
+    idle = {pid: memory_bytes([pid]) for pid in scene.processes}
+    with _loading(scene) as load:
+        load.start(streams, Plan(workload=stream("localhost", scene.headers, _TOKENS)), ramp=4.0)
+        load.run(3.0)
+        busy = memory_bytes(scene.processes)
+        return {
+            "idle_mb": sum(idle.values()) / 1e6,
+            "worker_idle_mb": max((idle[pid] for pid in scene.processes[1:]), default=0) / 1e6,
+            "kb_per_stream": (busy - sum(idle.values())) / streams / 1000,
+            "errors": load.results.failed + streams - load.open,
+        }
 
 
-def _worker_mb(proxy: Running) -> float:
-    """The largest of the proxy's processes after the first."""
-    return max((memory_bytes([pid]) for pid in proxy.processes[1:]), default=0) / 1e6
-
-
-def soak(
-    target: Target, seconds: float, headers: dict[str, str], streams: int = 1000, interval: float = 0.05
-) -> Figures:
+def soak(scene: Scene, seconds: float, streams: int = 1000, interval: float = 0.05) -> Figures:
     """Many streams for a long time: none may be lost, none may have a wrong byte."""
-    load = Load(target)
-    load.start(streams, stream("localhost", headers, _TOKENS), interval=interval, ramp=5.0)
-    load.results = results = Results()
-    load.run(seconds)
-    load.finish(_TOKENS * interval + 10)
-    unfinished = load.open
-    load.close()
-    return {
-        "streams": results.answers,
-        "events": results.events,
-        "errors": sum(results.errors.values()) + unfinished,
-        "late_p50_ms": results.late.percentile(0.5) * 1000,
-        "late_p99_ms": results.late.percentile(0.99) * 1000,
-    }
+    with _loading(scene) as load:
+        workload = stream("localhost", scene.headers, _TOKENS)
+        load.start(streams, Plan(workload=workload, interval=interval), ramp=5.0)
+        before = load.results.failed
+        measured = _measure(load, scene, seconds)
+        unfinished = load.finish(_TOKENS * interval + 10)
+        results = measured.results
+        return {
+            "streams": results.answers,
+            "streams_lost_or_corrupted": before + results.failed + unfinished,
+            "late_p50_ms": results.late.percentile(0.5) * 1000,
+            "soak_late_p99_ms": results.late.percentile(0.99) * 1000,
+            "late_max_ms": results.late.max * 1000,
+            "proxy_core_busy": measured.cpu / measured.seconds,
+            "load_core_busy": measured.load_core / measured.seconds,
+        }
+
+
+PHASES: dict[str, Phase] = {
+    "plain": Phase(run=plain_requests),
+    "queued": Phase(run=plain_queued),
+    "events": Phase(run=events, first=0.01, between=0.025),
+    "handshake": Phase(run=handshakes),
+    "ttft": Phase(run=first_bytes, first=0.05, between=0.025, direct=True),
+    "memory": Phase(run=memory, first=0.01, between=0.05),
+    "soak1000": Phase(run=soak, first=0.01, between=0.05, direct=True, once=True),
+}
+"""What can be measured, by the name it is asked for."""

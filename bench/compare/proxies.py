@@ -4,6 +4,7 @@ Each is started bound to one core with all its processes, and ended for certain.
 """
 
 import contextlib
+import ctypes
 import os
 import shutil
 import signal
@@ -11,6 +12,8 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -18,25 +21,27 @@ from urllib.parse import urlsplit
 import msgspec
 
 from bench.compare.cpu import family, pin
+from bench.failure import BenchError
 from bench.load.engine import Target
 from certs.pki import Pki
+from proxy import __version__
 
 _READY_WITHIN = 20.0
-
-
-class BenchError(Exception):
-    """Something the person at the keyboard can put right; the message says how."""
+_LEAVE_WITHIN = 8.0
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None)
 
 
 class Running(msgspec.Struct):
-    """A proxy at work. `pid` is the first of its processes; `target` is where it listens, with a client certificate."""
+    """A proxy at work. `pid` is the first of its processes; `target` is where it listens, with a client certificate.
 
-    name: str
+    `folder` holds what it writes; `admin` is the gateway's admin address.
+    """
+
     pid: int
     target: Target
-    audit: Path | None = None
-    admin: str | None = None
-    folder: Path | None = None
+    folder: Path
+    admin: str = ""
 
     @property
     def processes(self) -> list[int]:
@@ -57,39 +62,69 @@ def _target(pki: Pki, port: int) -> Target:
 
 @contextlib.contextmanager
 def _process(command: list[str], core: int | None, log: Path, environment: dict[str, str]) -> Iterator[int]:
+    """Run a proxy, and end it with all its processes, whatever happens; should the bench be killed, it ends as well."""
+
+    def prepare() -> None:
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if core is not None:
+            pin(core)
+
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,
+            stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             env=os.environ | environment,
             start_new_session=True,
-            preexec_fn=None if core is None else (lambda: pin(core)),
+            preexec_fn=prepare,
         )
         try:
             yield process.pid
         finally:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(8)
-            except subprocess.TimeoutExpired:
+            process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_LEAVE_WITHIN)
+            with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+            process.wait()
 
 
-def _await_port(port: int, log: Path) -> None:
+def _await(ready: Callable[[], bool], pid: int, log: Path) -> None:
+    """Raises `BenchError`, with the end of the proxy's log, if it does not get ready."""
     until = time.monotonic() + _READY_WITHIN
     while time.monotonic() < until:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 0.2):
-            return
+        with contextlib.suppress(OSError):
+            if ready():
+                return
+        if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+            break
         time.sleep(0.05)
-    raise BenchError(f"a proxy did not start:\n{log.read_text()[-2000:]}")
+    raise BenchError(f"a proxy did not start; its log ends with:\n{log.read_text(errors='replace')[-2000:]}")
 
 
-def nginx_version() -> str:
-    """Raises `BenchError` where there is none, and says how to get one."""
-    path = _nginx()
-    return subprocess.run([path, "-v"], capture_output=True, text=True, check=True).stderr.strip().rpartition("/")[2]
+def _listening(port: int) -> Callable[[], bool]:
+    def ready() -> bool:
+        socket.create_connection(("127.0.0.1", port), 0.2).close()
+        return True
+
+    return ready
+
+
+def _healthy(port: int) -> Callable[[], bool]:
+    def ready() -> bool:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=1) as answer:
+            return bool(answer.status == 200)
+
+    return ready
+
+
+def version(name: str) -> str:
+    """Raises `BenchError` for a peer that is not installed, and says how to get it."""
+    if name == "penstock":
+        return __version__
+    found = subprocess.run([_nginx(), "-v"], capture_output=True, text=True, check=True).stderr
+    return found.strip().rpartition("/")[2]
 
 
 def _nginx() -> str:
@@ -100,10 +135,10 @@ def _nginx() -> str:
 
 
 @contextlib.contextmanager
-def nginx(folder: Path, pki: Pki, upstreams: list[str], core: int) -> Iterator[Running]:
+def nginx(folder: Path, pki: Pki, upstreams: dict[str, str], core: int) -> Iterator[Running]:
     """One worker, client certificates verified, no buffering, kept-alive TLS upstream, an access log."""
     port = free_port()
-    servers = "\n".join(f"        server 127.0.0.1:{urlsplit(url).port};" for url in upstreams)
+    servers = "\n".join(f"        server 127.0.0.1:{urlsplit(url).port};" for url in upstreams.values())
     server = pki.pairs["server"]
     config = folder / "nginx.conf"
     config.write_text(f"""
@@ -128,6 +163,7 @@ http {{
         ssl_certificate {server.certificate};
         ssl_certificate_key {server.key};
         ssl_client_certificate {pki.client_root};
+        ssl_protocols TLSv1.2 TLSv1.3;
         ssl_verify_client on;
         ssl_verify_depth 3;
         ssl_session_tickets off;
@@ -138,6 +174,7 @@ http {{
             proxy_set_header Connection "";
             proxy_set_header api-key bench;
             proxy_buffering off;
+            proxy_ssl_protocols TLSv1.2 TLSv1.3;
             proxy_ssl_verify on;
             proxy_ssl_trusted_certificate {pki.server_root};
             proxy_ssl_verify_depth 3;
@@ -149,27 +186,41 @@ http {{
 """)
     log = folder / "nginx.log"
     with _process([_nginx(), "-p", str(folder), "-c", str(config)], core, log, {}) as pid:
-        _await_port(port, log)
-        yield Running("nginx", pid, _target(pki, port))
+        _await(_listening(port), pid, log)
+        yield Running(pid, _target(pki, port), folder)
 
 
-def gateway_config(pki: Pki, upstreams: list[str], port: int, admin: int, health: int, workers: int) -> str:
+class Gateway(msgspec.Struct, frozen=True, kw_only=True):
+    """What differs between the gateways that the bench runs. `core` None: on any."""
+
+    core: int | None = None
+    workers: int = 1
+    models: tuple[str, ...] = ("gpt-4o",)
+    more: str = ""  # further tables of the configuration
+
+
+def gateway_config(pki: Pki, upstreams: dict[str, str], gateway: Gateway, *, port: int, admin: int, health: int) -> str:
     """Penstock with every stage on: certificates, grants, limits that are never met, breakers, metering, audit."""
     server = pki.pairs["server"]
-    names = [f"region-{index}" for index in range(len(upstreams))]
     backends = "\n".join(
         f'[[backends]]\nname = "{name}"\nurl = "{url}"\nregion = "{name}"\ncredential = "key"\nca = "{pki.server_root}"'
-        for name, url in zip(names, upstreams, strict=True)
+        for name, url in upstreams.items()
     )
-    deployments = ", ".join(
-        f'{{ backend = "{name}", deployment = "gpt-4o", priority = {index} }}' for index, name in enumerate(names)
+    models = "\n".join(
+        f'[[models]]\nname = "{model}"\ndeployments = ['
+        + ", ".join(
+            f'{{ backend = "{name}", deployment = "{model}", priority = {index} }}'
+            for index, name in enumerate(upstreams)
+        )
+        + "]"
+        for model in gateway.models
     )
     return f"""
 [listen]
 address = "127.0.0.1:{port}"
 certificate = "{server.certificate}"
 private_key = "{server.key}"
-workers = {workers}
+workers = {gateway.workers}
 [listen.health]
 address = "127.0.0.1:{health}"
 [listen.client_certificates]
@@ -177,12 +228,13 @@ mode = "required"
 roots = ["{pki.client_root}"]
 [admin]
 address = "127.0.0.1:{admin}"
+{gateway.more}
 [[clients]]
 name = "turbine-7"
 tenant = "power"
 certificate = {{ issuer = "CN=Devices CA,O=Contoso", san_uri = ["spiffe://contoso/turbine-7"] }}
 [[clients.grants]]
-models = ["gpt-4o"]
+models = ["*"]
 operations = ["chat.completions"]
 [clients.limits]
 requests_per_minute = 10_000_000
@@ -192,32 +244,29 @@ concurrent_requests = 100_000
 kind = "api_key"
 key = {{ env = "PENSTOCK_BENCH_KEY" }}
 {backends}
-[[models]]
-name = "gpt-4o"
-deployments = [{deployments}]
+{models}
 """
 
 
 @contextlib.contextmanager
-def penstock(folder: Path, pki: Pki, upstreams: list[str], core: int | None, workers: int = 1) -> Iterator[Running]:
-    """The gateway: supervisor and workers, all on the one core, or unpinned."""
+def penstock(folder: Path, pki: Pki, upstreams: dict[str, str], gateway: Gateway) -> Iterator[Running]:
+    """The gateway: supervisor and workers, all on the one core where it names one."""
     port, admin, health = free_port(), free_port(), free_port()
     config = folder / "penstock.toml"
-    config.write_text(gateway_config(pki, upstreams, port, admin, health, workers))
+    config.write_text(gateway_config(pki, upstreams, gateway, port=port, admin=admin, health=health))
     log = folder / "penstock.log"
     command = [sys.executable, "-m", "proxy", "serve", "--config", str(config)]
-    with _process(command, core, log, {"PENSTOCK_BENCH_KEY": "bench"}) as pid:
-        _await_port(port, log)
-        time.sleep(1.0)
-        yield Running(
-            "penstock",
-            pid,
-            _target(pki, port),
-            audit=folder / "log" / "audit.jsonl",
-            admin=f"http://127.0.0.1:{admin}",
-            folder=folder,
-        )
+    with _process(command, gateway.core, log, {"PENSTOCK_BENCH_KEY": "bench"}) as pid:
+        _await(_healthy(health), pid, log)
+        yield Running(pid, _target(pki, port), folder, f"http://127.0.0.1:{admin}")
 
 
-Start = Callable[[Path, Pki, list[str], int], contextlib.AbstractContextManager[Running]]
-PROXIES: dict[str, Start] = {"penstock": penstock, "nginx": nginx}
+def pinned_penstock(
+    folder: Path, pki: Pki, upstreams: dict[str, str], core: int
+) -> contextlib.AbstractContextManager[Running]:
+    """The gateway as it is compared: one worker, everything on one core."""
+    return penstock(folder, pki, upstreams, Gateway(core=core))
+
+
+Start = Callable[[Path, Pki, dict[str, str], int], contextlib.AbstractContextManager[Running]]
+PROXIES: dict[str, Start] = {"penstock": pinned_penstock, "nginx": nginx}

@@ -18,7 +18,7 @@ class Kind(Enum):
     HANG = "hang"  # no head, ever
     HANG_STREAM = "hang_stream"  # silence after `after` events
     SLOW = "slow"  # the answer in pieces of `piece` bytes
-    MALFORMED = "malformed"  # event `after` is no valid event, in a body that is no valid chunk
+    MALFORMED = "malformed"  # in place of event `after`, what is neither an event nor a chunk
     NO_STREAM_OPTIONS = "no_stream_options"  # 400 for who asks for usage
 
 

@@ -402,7 +402,7 @@ class _Stream:
             case Kind.HANG_STREAM:
                 pass
             case Kind.MALFORMED:
-                self._connection.send(data[: len(data) // 2] + b"zz\r\nnot an event\0")
+                self._connection.send(b"zz\r\nneither a chunk nor an event\0\r\n")
             case _:
                 return False
         return True

@@ -1,72 +1,61 @@
-"""What this build does not do yet. A restriction is never parsed and ignored: a key of these, set to anything but its
-neutral value, keeps the gateway from starting.
+"""What this build does not do yet.
+
+A restriction is never parsed and ignored: a key of this table, set to anything but one of its neutral values, keeps
+the gateway from starting, and is named. What a later build does, it takes out of here. (`revocation` is neutral at
+"off", the default of this build; one that checks revocation defaults to "hard".)
 """
 
 from collections.abc import Iterator
 
-from proxy.config.load import Problem
-from proxy.config.structs import Client, Config, KeyVaultRef
+from proxy.config import structs
+from proxy.config.problem import Problem, quoted
+from proxy.config.structs import Config, Table
+from proxy.config.walk import walk
 
-_REMEDY = "this build does not implement it yet: leave it out, or set its neutral value"
+NEUTRAL: dict[type[Table], dict[str, tuple[object, ...]]] = {
+    structs.Config: {"issuers": ((),)},
+    structs.Listen: {"trusted_proxies": ((),)},
+    structs.ClientCertificates: {
+        "crls": ((),),
+        "ocsp": ("off",),
+        "revocation": ("off",),
+        "resumption": (False,),
+    },
+    structs.KeyVaultRef: {"key_vault": ()},
+    structs.State: {"redis": (None,)},
+    structs.Audit: {"required": (False,), "user": ("plain", "none"), "webhook": (None,)},
+    structs.Client: {"token": (None,), "keys": (False,), "require": ("any",), "on_disconnect": ("cancel",)},
+    structs.Grant: {
+        "scopes": ((),),
+        "roles": ((),),
+        "groups": ((),),
+        "users": ((),),
+        "max_tokens": (None,),
+        "streaming": (None,),
+    },
+    structs.Limits: {"tokens_per_day": (None,), "priority": ("interactive",)},
+    structs.Credential: {"kind": ("managed_identity", "client_secret", "api_key")},
+}
+"""Table, key, and the values under which the key asks for nothing that this build lacks."""
 
 
 def unimplemented(config: Config) -> Iterator[Problem]:
     """Every key that is set and would have no effect."""
-    for key, found in _set(config):
-        yield Problem(key, found, _REMEDY)
+    for key, table, name, value in walk(config):
+        neutral = NEUTRAL.get(type(table), {}).get(name)
+        if neutral is not None and value not in neutral:
+            yield Problem(key, f"{_shown(value)} is not implemented in this build", _remedy(neutral))
 
 
-def _set(config: Config) -> Iterator[tuple[str, str]]:
-    listen, certificates = config.listen, config.listen.client_certificates
-    if config.issuers:
-        yield "issuers", "set"
-    if listen.trusted_proxies:
-        yield "listen.trusted_proxies", "set"
-    if isinstance(listen.certificate, KeyVaultRef):
-        yield "listen.certificate.key_vault", "set"
-    for index, pair in enumerate(listen.certificates):
-        if isinstance(pair.certificate, KeyVaultRef):
-            yield f"listen.certificates[{index}].certificate.key_vault", "set"
-    if certificates.crls:
-        yield "listen.client_certificates.crls", "set"
-    if certificates.ocsp != "off":
-        yield "listen.client_certificates.ocsp", f'"{certificates.ocsp}"'
-    if certificates.revocation != "off":
-        yield "listen.client_certificates.revocation", f'"{certificates.revocation}"'
-    if certificates.resumption:
-        yield "listen.client_certificates.resumption", "true"
-    if config.state.redis is not None:
-        yield "state.redis", "set"
-    if config.audit.required:
-        yield "audit.required", "true"
-    if config.audit.user == "hash":
-        yield "audit.user", '"hash"'
-    if config.audit.webhook is not None:
-        yield "audit.webhook", "set"
-    for name, credential in config.credentials.items():
-        if credential.kind not in ("managed_identity", "client_secret", "api_key"):
-            yield f"credentials.{name}.kind", f'"{credential.kind}"'
-    for index, client in enumerate(config.clients):
-        yield from _of_client(f"clients[{index}]", client)
+def _shown(value: object) -> str:
+    """The value where it is a name or a switch; else just that there is one: an address may hold a password."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str) and value.isidentifier():
+        return quoted(value)
+    return "what it asks for"
 
 
-def _of_client(key: str, client: Client) -> Iterator[tuple[str, str]]:
-    if client.token is not None:
-        yield f"{key}.token", "set"
-    if client.keys:
-        yield f"{key}.keys", "true"
-    if client.require != "any":
-        yield f"{key}.require", f'"{client.require}"'
-    if client.on_disconnect != "cancel":
-        yield f"{key}.on_disconnect", f'"{client.on_disconnect}"'
-    if client.limits.tokens_per_day is not None:
-        yield f"{key}.limits.tokens_per_day", "set"
-    if client.limits.priority != "interactive":
-        yield f"{key}.limits.priority", f'"{client.limits.priority}"'
-    for index, grant in enumerate(client.grants):
-        for name in ("scopes", "roles", "groups", "users"):
-            if getattr(grant, name):
-                yield f"{key}.grants[{index}].{name}", "set"
-        for name in ("max_tokens", "streaming"):
-            if getattr(grant, name) is not None:
-                yield f"{key}.grants[{index}].{name}", "set"
+def _remedy(neutral: tuple[object, ...]) -> str:
+    names = [quoted(value) for value in neutral if isinstance(value, str)]
+    return "leave it out" + (f", or give {' or '.join(names)}" if names else "")

@@ -1,35 +1,23 @@
 """What the types cannot say: references that lead nowhere, files that are not what they should be, rules that clash.
 
-Offline: reads the files that are named and nothing else. Every check yields all it finds.
+Offline: reads the files and variables that are named, and nothing else. Every check yields all it finds.
 """
 
 import re
 from collections import Counter
-from collections.abc import Generator, Iterable, Iterator
-from datetime import UTC, datetime
+from collections.abc import Iterable, Iterator
+from datetime import datetime
 from fnmatch import fnmatchcase
 from ipaddress import ip_address
-from itertools import combinations
-from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
-
-from proxy.config.load import Problem
+from proxy.config import pem, structs
+from proxy.config.overlap import clashes
+from proxy.config.problem import Problem, one_of, quoted
 from proxy.config.secrets import SecretMissing, resolve
-from proxy.config.structs import (
-    Admin,
-    Bounds,
-    CertificateMatch,
-    Client,
-    ClientCertificates,
-    Config,
-    Credential,
-    KeyVaultRef,
-    SecretRef,
-)
+from proxy.config.shape import REFERENCE
+from proxy.config.structs import Admin, Client, ClientCertificates, Config, Credential, Grant, SecretRef, Table
+from proxy.config.walk import walk
 from proxy.identity.certificate import canonical_name
 from proxy.metering.tokenizer import ENCODINGS
 from proxy.policy.operations import OPERATIONS
@@ -37,191 +25,221 @@ from proxy.supervisor.sockets import parse_address
 
 _HASH = re.compile(r"sha256:[0-9a-fA-F]{64}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@ -]{0,127}")
+_HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]{0,252}[A-Za-z0-9_.])?")
 _HEADER = re.compile(r"[A-Za-z0-9-]{1,64}")
+_PARAMETER = re.compile(r"[A-Za-z0-9._~-]{1,64}")
 _NEVER_FORWARDED = frozenset(
     ("authorization", "api-key", "ocp-apim-subscription-key", "host", "content-length", "transfer-encoding")
-    + ("connection", "cookie", "proxy-authorization", "expect", "upgrade", "te", "trailer", "accept-encoding")
+    + ("connection", "keep-alive", "proxy-connection", "cookie", "proxy-authorization", "expect", "upgrade", "te")
+    + ("trailer", "accept-encoding", "content-encoding")
 )
 
+_FROM_NOUGHT = frozenset(
+    (
+        (structs.Listen, "workers"),
+        (structs.Audit, "keep"),
+        (structs.Deployment, "priority"),
+        (structs.Issuer, "leeway"),
+    )
+)
+"""The numbers that may be 0; every other one is more."""
 
-def problems(config: Config) -> Iterator[Problem]:
-    """Everything that is wrong with a configuration whose types are right."""
-    yield from _listen(config)
-    yield from _bounds(config.listen.bounds)
-    yield from _client_certificates(config.listen.client_certificates)
-    yield from _admin(config.admin)
-    yield from _credentials(config.credentials)
-    yield from _backends(config)
+_MOST = {(structs.Listen, "workers"): 1024, (structs.Deployment, "weight"): 1_000_000}
+_MOST_OF_ALL = 1 << 53
+
+_USED = {
+    "managed_identity": frozenset(("client_id", "scope")),
+    "client_secret": frozenset(("client_id", "tenant_id", "secret", "authority", "scope", "ca")),
+    "api_key": frozenset(("key",)),
+}
+"""What a kind of credential makes use of."""
+
+_NEEDED = {"client_secret": ("tenant_id", "client_id", "secret"), "api_key": ("key",)}
+
+
+def problems(config: Config, now: datetime) -> Iterator[Problem]:
+    """Everything that is wrong at `now` with a configuration whose types are right."""
+    yield from _numbers(config)
+    yield from _listen(config, now)
+    yield from _client_certificates(config.listen.client_certificates, now)
+    yield from _admin(config.admin, now)
+    yield from _made_at_first_start(config)
+    for name, credential in config.credentials.items():
+        yield from _credential(f"credentials.{name}", name, credential, now)
+    yield from _backends(config, now)
     yield from _models(config)
     yield from _clients(config)
-    for name in config.forward.headers:
-        if not _HEADER.fullmatch(name) or name.lower() in _NEVER_FORWARDED:
-            yield Problem("forward.headers", f"'{name}'", "name headers that are neither credentials nor framing")
+    yield from _forward(config)
 
 
-def _listen(config: Config) -> Iterator[Problem]:
+def _numbers(config: Config) -> Iterator[Problem]:
+    for key, table, name, value in walk(config):
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            continue
+        least = 0 if (type(table), name) in _FROM_NOUGHT else None
+        most = _MOST.get((type(table), name), _MOST_OF_ALL)
+        if value < 0 or (value == 0 and least is None):
+            yield Problem(key, f"{value:g}", "give 0 or more" if least == 0 else "give more than 0")
+        elif value > most:
+            yield Problem(key, "too large a number", f"give at most {most}")
+
+
+# Addresses and files.
+
+
+def _listen(config: Config, now: datetime) -> Iterator[Problem]:
     listen = config.listen
     addresses = (listen.address,) if isinstance(listen.address, str) else listen.address
-    for address in (*addresses,):
-        yield from _address("listen.address", address)
     if not addresses:
         yield Problem("listen.address", "empty", 'give an address such as "0.0.0.0:8443"')
-    yield from _address("listen.health.address", listen.health.address)
-    if listen.workers < 0 or listen.workers > 1024:
-        yield Problem("listen.workers", str(listen.workers), "give a number of processes, or 0 for one a core")
-    yield from _pair("listen", listen.certificate, listen.private_key)
+    placed = [("listen.address", address) for address in addresses]
+    placed += [("listen.health.address", listen.health.address), ("admin.address", config.admin.address)]
+    for key, address in placed:
+        yield from _address(key, address)
+    taken = Counter(address for _, address in placed if not address.endswith(":0"))
+    yield from (
+        Problem(
+            "listen.address", f"{quoted(address)} is given {count} times", "listen, health and admin need their own"
+        )
+        for address, count in taken.items()
+        if count > 1
+    )
+    if listen.bounds.json_body > listen.bounds.body:
+        yield Problem("listen.bounds.json_body", "larger than listen.bounds.body", "give at most as much")
+    if isinstance(listen.certificate, str):
+        yield from pem.pair("listen", listen.certificate, listen.private_key, now)
     for index, pair in enumerate(listen.certificates):
-        yield from _pair(f"listen.certificates[{index}]", pair.certificate, pair.private_key)
+        if isinstance(pair.certificate, str):
+            yield from pem.pair(f"listen.certificates[{index}]", pair.certificate, pair.private_key, now)
 
 
 def _address(key: str, address: str) -> Iterator[Problem]:
     try:
-        parse_address(address)
-    except ValueError as error:
-        yield Problem(key, str(error), 'write it as "host:port" or "[::]:port"')
-
-
-def _bounds(bounds: Bounds) -> Iterator[Problem]:
-    for name in bounds.__struct_fields__:
-        if getattr(bounds, name) <= 0:
-            yield Problem(f"listen.bounds.{name}", "not more than nought", "every bound is positive")
-    if bounds.json_body > bounds.body:
-        yield Problem("listen.bounds.json_body", "larger than body", "give at most listen.bounds.body")
-
-
-def _pair(key: str, certificate: str | KeyVaultRef, private_key: str | None) -> Iterator[Problem]:
-    if isinstance(certificate, KeyVaultRef):
-        return
-    chain = yield from _certificates(f"{key}.certificate", certificate)
-    if private_key is None:
-        yield Problem(f"{key}.private_key", "missing", "name the PEM file with the certificate's key")
-        return
-    try:
-        secret = load_pem_private_key(Path(private_key).read_bytes(), password=None)
-    except OSError as error:
-        yield Problem(f"{key}.private_key", f"{private_key} cannot be read ({error.strerror})", "name a readable file")
-        return
-    except (ValueError, TypeError):
-        yield Problem(f"{key}.private_key", f"{private_key} holds no private key", "give PEM without a passphrase")
-        return
-    if chain and _public(secret.public_key()) != _public(chain[0].public_key()):
-        yield Problem(f"{key}.private_key", f"{private_key} is not the certificate's key", "give the pair that match")
-
-
-def _public(key: Any) -> bytes:
-    encoded: bytes = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return encoded
-
-
-def _certificates(key: str, path: str) -> Generator[Problem, None, list[x509.Certificate]]:
-    """Yields problems, returns the certificates in the file."""
-    try:
-        found = x509.load_pem_x509_certificates(Path(path).read_bytes())
-    except OSError as error:
-        yield Problem(key, f"{path} cannot be read ({error.strerror})", "name a readable file")
-        return []
+        host, _ = parse_address(address)
+        if not _HOST.fullmatch(host):
+            ip_address(host)
     except ValueError:
-        yield Problem(key, f"{path} holds no certificate", "give PEM")
-        return []
-    now = datetime.now(UTC)
-    for certificate in found:
-        if certificate.not_valid_after_utc < now:
-            yield Problem(key, f"{path} expired on {certificate.not_valid_after_utc:%Y-%m-%d}", "renew it")
-    return found
+        yield Problem(key, quoted(address), 'give an address and a port: "127.0.0.1:8443", "[::]:8443"')
 
 
-def _client_certificates(settings: ClientCertificates) -> Iterator[Problem]:
+def _client_certificates(settings: ClientCertificates, now: datetime) -> Iterator[Problem]:
     key = "listen.client_certificates"
     if settings.mode != "off" and not settings.roots:
-        yield Problem(
-            f"{key}.roots", "missing", f'mode "{settings.mode}" needs the roots that clients are issued under'
-        )
+        yield Problem(f"{key}.roots", "missing", f'mode "{settings.mode}" needs the roots clients are issued under')
+    if settings.mode == "off":
+        for name in ("roots", "intermediates"):
+            if getattr(settings, name):
+                yield Problem(f"{key}.{name}", 'set, while mode is "off"', 'set mode to "optional" or "required"')
     for path in settings.roots:
-        for certificate in (yield from _certificates(f"{key}.roots", path)):
-            if not _is_authority(certificate) or certificate.issuer != certificate.subject:
-                yield Problem(
-                    f"{key}.roots",
-                    f"{path} is not a self-signed authority",
-                    "only roots end a path: list the root here",
-                )
+        yield from pem.roots(f"{key}.roots", path, now)
     for path in settings.intermediates:
-        for certificate in (yield from _certificates(f"{key}.intermediates", path)):
-            if certificate.issuer == certificate.subject:
-                yield Problem(f"{key}.intermediates", f"{path} is self-signed", "list it under roots, if it is one")
+        yield from pem.intermediates(f"{key}.intermediates", path, now)
 
 
-def _is_authority(certificate: x509.Certificate) -> bool:
-    try:
-        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except x509.ExtensionNotFound:
-        return False
-
-
-def _admin(admin: Admin) -> Iterator[Problem]:
-    yield from _address("admin.address", admin.address)
-    if admin.token.env is not None or admin.token.file is None:
-        yield from _secret("admin.token", admin.token)
-    if not _loopback(admin.address) and not (admin.certificate and admin.private_key and admin.roots):
-        yield Problem(
-            "admin.address", f"{admin.address} is not loopback", "set admin.certificate, private_key and roots as well"
-        )
-    if admin.certificate is not None:
-        yield from _pair("admin", admin.certificate, admin.private_key)
+def _admin(admin: Admin, now: datetime) -> Iterator[Problem]:
+    given = [name for name in ("certificate", "private_key", "roots") if getattr(admin, name)]
+    missing = [name for name in ("certificate", "private_key", "roots") if name not in given]
+    if missing and (given or not _loopback(admin.address)):
+        why = f"{given[0]} is set" if given else f"{admin.address} is not loopback"
+        for name in missing:
+            yield Problem(f"admin.{name}", "missing", f"{why}: give certificate, private_key and roots")
+    if admin.certificate is not None and admin.private_key is not None:
+        yield from pem.pair("admin", admin.certificate, admin.private_key, now)
     for path in admin.roots:
-        yield from _certificates("admin.roots", path)
+        yield from pem.roots("admin.roots", path, now)
 
 
 def _loopback(address: str) -> bool:
     try:
         host, _ = parse_address(address)
-        return host == "localhost" or ip_address(host).is_loopback
+        return host.lower() == "localhost" or ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+# Secrets and credentials.
+
+
+def _made_at_first_start(config: Config) -> Iterator[Problem]:
+    """Secrets whose files need not be there yet."""
+    for key, ref in (("admin.token", config.admin.token), ("state.pepper", config.state.pepper)):
+        if ref.file is None or ref.env is not None:
+            yield from _secret(key, ref)
 
 
 def _secret(key: str, ref: SecretRef) -> Iterator[Problem]:
     try:
         resolve(ref)
     except SecretMissing as error:
-        yield Problem(key, str(error), 'give { env = "NAME" } or { file = "path" } with the secret there')
+        yield Problem(key, str(error), f"give {REFERENCE}, with the secret there")
 
 
-def _credentials(credentials: dict[str, Credential]) -> Iterator[Problem]:
-    for name, credential in credentials.items():
-        key = f"credentials.{name}"
-        if credential.kind == "api_key":
-            if credential.key is None:
-                yield Problem(f"{key}.key", "missing", 'give { env = "NAME" } or { file = "path" }')
-            else:
-                yield from _secret(f"{key}.key", credential.key)
-        if credential.kind == "client_secret":
-            for field in ("tenant_id", "client_id", "secret"):
-                if getattr(credential, field) is None:
-                    yield Problem(f"{key}.{field}", "missing", "a client secret needs it")
-            if credential.secret is not None:
-                yield from _secret(f"{key}.secret", credential.secret)
-        if credential.ca is not None:
-            yield from _certificates(f"{key}.ca", credential.ca)
+def _credential(key: str, name: str, credential: Credential, now: datetime) -> Iterator[Problem]:
+    yield from _named(key, name)
+    used = _USED.get(credential.kind)
+    if used is None:
+        return  # one that this build does not implement
+    for field in _NEEDED.get(credential.kind, ()):
+        if getattr(credential, field) is None:
+            yield Problem(f"{key}.{field}", "missing", f'kind "{credential.kind}" needs it')
+    for field in credential.__struct_fields__:
+        if field not in used and field != "kind" and getattr(credential, field) != _default(Credential, field):
+            yield Problem(f"{key}.{field}", "set", f'kind "{credential.kind}" makes no use of it: leave it out')
+    for field in ("key", "secret"):
+        ref = getattr(credential, field)
+        if ref is not None and field in used:
+            yield from _secret(f"{key}.{field}", ref)
+    if credential.authority is not None and "://" in credential.authority:
+        fault = _url_fault(credential.authority)
+        if fault is not None:
+            yield Problem(f"{key}.authority", fault, 'give "https://" and a host')
+    if credential.ca is not None:
+        yield from pem.trust(f"{key}.ca", credential.ca, now)
 
 
-def _backends(config: Config) -> Iterator[Problem]:
+def _default(kind: type[Table], field: str) -> object:
+    defaults = kind.__struct_defaults__
+    return dict(zip(kind.__struct_fields__[-len(defaults) :], defaults, strict=True)).get(field)
+
+
+# Backends and models.
+
+
+def _backends(config: Config, now: datetime) -> Iterator[Problem]:
     yield from _unique("backends", (backend.name for backend in config.backends))
     for index, backend in enumerate(config.backends):
         key = f"backends[{index}]"
         yield from _named(f"{key}.name", backend.name)
-        if not _NAME.fullmatch(backend.region):
-            yield Problem(f"{key}.region", f"'{backend.region}'", "use letters, digits, '.', '_' and '-'")
-        try:
-            url = urlsplit(backend.url)
-            whole = url.scheme == "https" and url.hostname and url.path in ("", "/") and url.port != 0
-        except ValueError:
-            whole = False
-        if not whole or url.query or url.fragment or url.username or url.password or not backend.url.isascii():
-            yield Problem(f"{key}.url", f"'{backend.url}'", 'give "https://" and a host, and nothing after it')
+        yield from _named(f"{key}.region", backend.region)
+        fault = _url_fault(backend.url)
+        if fault is not None:
+            yield Problem(f"{key}.url", fault, 'give "https://" and a host, and nothing after it')
         if backend.credential not in config.credentials:
-            yield Problem(f"{key}.credential", f"'{backend.credential}' is not defined", _one_of(config.credentials))
+            yield Problem(
+                f"{key}.credential", f"{quoted(backend.credential)} is not defined", one_of(config.credentials)
+            )
         if backend.ca is not None:
-            yield from _certificates(f"{key}.ca", backend.ca)
+            yield from pem.trust(f"{key}.ca", backend.ca, now)
+
+
+def _url_fault(text: str) -> str | None:
+    """What keeps an address from being https with a host and nothing else. Quotes it only where it holds no secret."""
+    try:
+        url = urlsplit(text)
+        host, port = url.hostname, url.port
+        if "@" in text or "?" in text or "#" in text:
+            return "has a user name, a query or a fragment in it"
+        if not (text.isascii() and text.isprintable()) or " " in text or host is None:
+            return f"{quoted(text)} is no URL"
+        if not _HOST.fullmatch(host):
+            ip_address(host)
+    except ValueError:
+        return "is no URL"
+    if url.scheme != "https":
+        return f"{quoted(text)} is not https"
+    if url.path not in ("", "/"):
+        return f"{quoted(text)} has a path"
+    return f"{quoted(text)} has port 0" if port == 0 else None
 
 
 def _models(config: Config) -> Iterator[Problem]:
@@ -233,116 +251,114 @@ def _models(config: Config) -> Iterator[Problem]:
         if not model.deployments:
             yield Problem(f"{key}.deployments", "empty", "name at least one")
         if model.tokenizer is not None and model.tokenizer not in ENCODINGS:
-            yield Problem(f"{key}.tokenizer", f"'{model.tokenizer}'", _one_of(ENCODINGS))
+            yield Problem(f"{key}.tokenizer", quoted(model.tokenizer), one_of(ENCODINGS))
         yield from _unique(f"{key}.deployments", (f"{d.backend}/{d.deployment}" for d in model.deployments))
         for number, deployment in enumerate(model.deployments):
+            at = f"{key}.deployments[{number}]"
             if deployment.backend not in backends:
-                yield Problem(f"{key}.deployments[{number}].backend", f"'{deployment.backend}'", _one_of(backends))
-            if deployment.weight < 1:
-                yield Problem(f"{key}.deployments[{number}].weight", str(deployment.weight), "give 1 or more")
-            if not deployment.deployment:
-                yield Problem(f"{key}.deployments[{number}].deployment", "empty", "name the deployment in Azure")
+                yield Problem(f"{at}.backend", f"{quoted(deployment.backend)} is not defined", one_of(backends))
+            yield from _named(f"{at}.deployment", deployment.deployment)
+
+
+# Clients.
 
 
 def _clients(config: Config) -> Iterator[Problem]:
-    yield from _unique("clients", (client.name for client in config.clients))
-    for index, client in enumerate(config.clients):
+    clients = config.clients
+    regions = {backend.region for backend in config.backends}
+    yield from _unique("clients", (client.name for client in clients))
+    for index, client in enumerate(clients):
         key = f"clients[{index}]"
         yield from _named(f"{key}.name", client.name)
+        if client.tenant is not None:
+            yield from _named(f"{key}.tenant", client.tenant)
         yield from _proofs(key, client, config)
-        yield from _grants(key, client, config)
-        for field in ("requests_per_minute", "tokens_per_minute", "tokens_per_day", "concurrent_requests"):
-            value = getattr(client.limits, field)
-            if value is not None and value < 1:
-                yield Problem(f"{key}.limits.{field}", str(value), "give 1 or more, or leave it out for no limit")
-        known = {backend.region for backend in config.backends}
+        for number, grant in enumerate(client.grants):
+            yield from _grant(f"{key}.grants[{number}]", grant, [model.name for model in config.models])
         for region in client.regions:
-            if region not in known:
-                yield Problem(f"{key}.regions", f"no backend is in '{region}'", _one_of(known))
-    yield from _ambiguous(config.clients)
+            if region not in regions:
+                yield Problem(f"{key}.regions", f"no backend is in {quoted(region)}", one_of(regions))
+    for first, second, field in clashes(clients):
+        yield Problem(
+            f"clients[{second}].{field}",
+            f"{quoted(clients[second].name)} and {quoted(clients[first].name)} (clients[{first}]) "
+            "could be named by one credential",
+            "give each a key of its own" if field == "key_hashes" else "give each an issuer, a name or a thumbprint "
+            "that the other has not",
+        )  # fmt: skip
 
 
 def _proofs(key: str, client: Client, config: Config) -> Iterator[Problem]:
     if client.certificate is None and not client.key_hashes and client.token is None and not client.keys:
-        yield Problem(key, f"client '{client.name}' has no credential", "give it certificate or key_hashes")
-    for entry in client.key_hashes:
+        yield Problem(key, f"{quoted(client.name)} has no credential", "give it certificate or key_hashes")
+    digests = [entry.lower() for entry in client.key_hashes]
+    for index, entry in enumerate(client.key_hashes):
         if not _HASH.fullmatch(entry):
             yield Problem(
-                f"{key}.key_hashes", "not a hash", 'give "sha256:" and 64 hex digits, from penstock keys hash'
+                f"{key}.key_hashes[{index}]", "no hash", 'give "sha256:" and 64 hex digits: penstock keys hash'
             )
+        elif digests.index(entry.lower()) < index:
+            yield Problem(f"{key}.key_hashes[{index}]", "given twice", "leave one out")
     match = client.certificate
     if match is None:
         return
     if config.listen.client_certificates.mode == "off":
-        yield Problem(f"{key}.certificate", "set", 'listen.client_certificates.mode is "off": nobody can present one')
+        yield Problem(
+            f"{key}.certificate",
+            'set, while listen.client_certificates.mode is "off"',
+            'set that to "optional" or "required": nobody can show a certificate',
+        )
     if not any(getattr(match, field) for field in match.__struct_fields__):
-        yield Problem(f"{key}.certificate", "empty", "give at least one field to match")
-    for entry in match.thumbprints:
+        yield Problem(f"{key}.certificate", "empty", one_of(match.__struct_fields__))
+    for index, entry in enumerate(match.thumbprints):
         if not _HASH.fullmatch(entry):
-            yield Problem(f"{key}.certificate.thumbprints", "not a thumbprint", 'give "sha256:" and 64 hex digits')
+            yield Problem(f"{key}.certificate.thumbprints[{index}]", quoted(entry), 'give "sha256:" and 64 hex digits')
     for field in ("issuer", "subject"):
         name = getattr(match, field)
-        if name is not None:
-            try:
-                canonical_name(name)
-            except ValueError:
-                yield Problem(f"{key}.certificate.{field}", f"'{name}'", 'write it as RFC 4514: "CN=…,O=…"')
-
-
-def _grants(key: str, client: Client, config: Config) -> Iterator[Problem]:
-    names = [model.name for model in config.models]
-    for index, grant in enumerate(client.grants):
-        at = f"{key}.grants[{index}]"
-        for operation in grant.operations:
-            if operation != "*" and operation not in OPERATIONS:
-                yield Problem(f"{at}.operations", f"'{operation}'", _one_of([*OPERATIONS, "*"]))
-        for pattern in grant.models:
-            if not any(fnmatchcase(name, pattern) for name in names):
-                yield Problem(f"{at}.models", f"no model matches '{pattern}'", _one_of(names))
-        for field in ("models", "operations"):
-            if not getattr(grant, field):
-                yield Problem(f"{at}.{field}", "empty", "a grant without it allows nothing")
-
-
-def _ambiguous(clients: tuple[Client, ...]) -> Iterator[Problem]:
-    """A credential that could be two clients' is neither's: found here, before it is met."""
-    for (one, first), (other, second) in combinations(enumerate(clients), 2):
-        if {entry.lower() for entry in first.key_hashes} & {entry.lower() for entry in second.key_hashes}:
-            yield Problem(f"clients[{other}].key_hashes", f"shared with clients[{one}]", "give each client its own key")
-        if first.certificate and second.certificate and _overlap(first.certificate, second.certificate):
+        if name is not None and not _distinguished(name):
             yield Problem(
-                f"clients[{other}].certificate",
-                f"a certificate could match clients[{one}] as well",
-                "make the two exclusive: a thumbprint, a SAN or a subject each",
+                f"{key}.certificate.{field}", quoted(name), 'give it in RFC 4514 form: "CN=Devices CA,O=Contoso"'
             )
 
 
-def _overlap(one: CertificateMatch, other: CertificateMatch) -> bool:
-    """Whether all that one demands, the other's certificates can meet, by what the other demands of the same kind."""
-    return _implied(one, other) or _implied(other, one)
+def _distinguished(name: str) -> bool:
+    try:
+        return bool(canonical_name(name))
+    except ValueError:
+        return False
 
 
-def _implied(wide: CertificateMatch, narrow: CertificateMatch) -> bool:
-    demanded = [field for field in wide.__struct_fields__ if getattr(wide, field)]
-    return bool(demanded) and all(_values(wide, field) & _values(narrow, field) for field in demanded)
+def _grant(key: str, grant: Grant, models: list[str]) -> Iterator[Problem]:
+    for field in ("models", "operations"):
+        if not getattr(grant, field):
+            yield Problem(f"{key}.{field}", "empty", "a grant without it allows nothing: name what it allows")
+    for operation in grant.operations:
+        if operation != "*" and operation not in OPERATIONS:
+            yield Problem(f"{key}.operations", f"{quoted(operation)} is no operation", one_of([*OPERATIONS, '"*"']))
+    for pattern in grant.models:
+        if not any(fnmatchcase(name, pattern) for name in models):
+            yield Problem(f"{key}.models", f"no model matches {quoted(pattern)}", one_of(models))
 
 
-def _values(match: CertificateMatch, field: str) -> set[str]:
-    value = getattr(match, field)
-    return {entry.lower() for entry in ((value,) if isinstance(value, str) else value or ())}
+def _forward(config: Config) -> Iterator[Problem]:
+    for name in config.forward.headers:
+        if not _HEADER.fullmatch(name) or name.lower() in _NEVER_FORWARDED:
+            yield Problem("forward.headers", quoted(name), "name headers that are neither credentials nor framing")
+    for name in config.forward.query:
+        if not _PARAMETER.fullmatch(name):
+            yield Problem("forward.query", quoted(name), "name parameters by letters, digits and . _ ~ -")
+
+
+# Names.
 
 
 def _named(key: str, name: str) -> Iterator[Problem]:
+    """Names go into logs, metrics and URLs."""
     if not _NAME.fullmatch(name):
-        yield Problem(key, f"{name[:40]!r}", "use letters, digits and . _ : @ - (at most 128)")
+        yield Problem(key, quoted(name), "use letters, digits and . _ : @ - (at most 128, a letter or digit first)")
 
 
 def _unique(key: str, names: Iterable[str]) -> Iterator[Problem]:
     for name, count in Counter(names).items():
         if count > 1:
-            yield Problem(key, f"'{name}' is there {count} times", "names are unique")
-
-
-def _one_of(names: Iterable[str]) -> str:
-    known = sorted(names)
-    return f"one of: {', '.join(known)}" if known else "define it first"
+            yield Problem(key, f"{quoted(name)} is there {count} times", "give each its own name")

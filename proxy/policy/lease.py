@@ -19,6 +19,7 @@ from proxy.policy.window import SPAN, ends
 _REMEMBERED = 0.05  # s: how long a denial answers for the owner
 _ASK_AGAIN = 0.05  # s: an ask that was not answered by then is lost
 _IDLE_SLOTS = 1.0  # s: how often unused concurrency slots go back
+_BUDGETS = ("requests_per_minute", "tokens_per_minute", "concurrent_requests")
 _TRY_LATER = 1.0  # s: when a slot will be free, nobody knows
 
 
@@ -31,8 +32,9 @@ class Denial(msgspec.Struct, frozen=True):
 
 
 class Shortage(msgspec.Struct, frozen=True):
-    """The share does not suffice: `ask` is to be sent, if there is one; or it is `denied`; or an answer is awaited."""
+    """The share of `budget` does not suffice: `ask` is to be sent, if there is one; or it is `denied`; or wait."""
 
+    budget: str
     ask: Ask | None = None
     denied: Denial | None = None
 
@@ -171,21 +173,22 @@ class Leases:
         share.expire(now)
         limit = share.limits.tokens_per_minute
         if limit is not None and tokens > limit:
-            return Shortage(denied=Denial("tokens_per_minute", SPAN, never=True))
+            return Shortage("tokens_per_minute", denied=Denial("tokens_per_minute", SPAN, never=True))
         lacks = (
             share.has_requests and share.requests.units < 1,
             share.has_tokens and share.tokens.units < tokens,
             share.has_slots and share.busy >= share.held,
         )
+        budget = next((name for name, lack in zip(_BUDGETS, lacks, strict=True) if lack), _BUDGETS[0])
         denial = self._denial(share, lacks, tokens, now)
         if denial is not None:
-            return Shortage(denied=denial)
+            return Shortage(budget, denied=denial)
         if share.asked_at is not None and now < share.asked_at + _ASK_AGAIN:
-            return Shortage()
+            return Shortage(budget)
         share.serial += 1
         share.asked_at = now
         asked = tokens if lacks[1] else 0
-        return Shortage(ask=Ask(share.client, share.serial, int(lacks[0]), asked, int(lacks[2]), asked))
+        return Shortage(budget, ask=Ask(share.client, share.serial, int(lacks[0]), asked, int(lacks[2]), asked))
 
     def _denial(self, share: _Share, lacks: tuple[bool, bool, bool], tokens: int, now: float) -> Denial | None:
         """The denial the owner's last one amounts to for this request, while it is remembered."""

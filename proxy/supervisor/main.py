@@ -146,7 +146,7 @@ class Supervisor:
         """Record what workers of an earlier life, ended without a supervisor, left behind."""
         left = sorted(self._journals.glob("*.journal"))
         known = self._audit.recent_ids(_RECENT_RECORDS) if left else set()
-        found = sum(self.keeper.recover(path, arrived=set(), known=known) for path in left)
+        found = sum(self.keeper.recover(path, source=None, known=known) for path in left)
         if found:
             _log.warning("%d records were left by an earlier run", found)
 

@@ -1,47 +1,89 @@
-"""`penstock check --online`: does what the configuration names answer? Each thing once, bounded in time."""
+"""`penstock check --online`: does what the configuration names answer? Each thing once, all at a time, each bounded."""
 
 import socket
 import ssl
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import trio
+
 from proxy.config.structs import Backend, Config
-from proxy.supervisor.credentials import CredentialFailed, build
+from proxy.supervisor.credentials import CredentialFailed, Source, build
 from proxy.wire.tls import backend_context
 
 _WITHIN = 10.0
+_AT_ONCE = 16
 
 
-def check(config: Config) -> int:
-    """Try every credential and every backend, say how each went, and give the exit code."""
-    results = [(f"credential {name}", _credential(name, config)) for name in config.credentials]
-    results += [(f"backend {backend.name}", _backend(backend)) for backend in config.backends]
-    for what, failure in results:
-        print(f"{what}: {'ok' if failure is None else failure}", file=sys.stdout if failure is None else sys.stderr)
-    return 1 if any(failure is not None for _, failure in results) else 0
+class Failed(Exception):
+    """What did not answer; the message is one clean clause."""
 
 
-def _credential(name: str, config: Config) -> str | None:
-    try:
-        build(name, config.credentials[name])()
-    except CredentialFailed as failed:
-        return failed.fact
-    return None
+def check(config: Config, *, within: float = _WITHIN) -> int:
+    """Try every credential and every backend, say how each went in at most `within` seconds each; the exit code."""
+    attempts: dict[str, Callable[[], None]] = {}
+    for name, credential in config.credentials.items():
+        attempts[f"credential {name}"] = _credential(build(name, credential))
+    for backend in config.backends:
+        attempts[f"backend {backend.name}"] = _backend(backend, within)
+    failures = trio.run(_try_all, attempts, within)
+    for what in attempts:
+        failure = failures.get(what)
+        print(f"{what}: {failure or 'ok'}", file=sys.stderr if failure else sys.stdout)
+    return 1 if failures else 0
 
 
-def _backend(backend: Backend) -> str | None:
+async def _try_all(attempts: dict[str, Callable[[], None]], within: float) -> dict[str, str]:
+    """What failed, and why. An attempt that does not end in time is left to its thread, which holds up no exit."""
+    failures: dict[str, str] = {}
+    limiter = trio.CapacityLimiter(_AT_ONCE)
+
+    async def attempt(what: str, run: Callable[[], None]) -> None:
+        async with limiter:
+            try:
+                with trio.fail_after(within):
+                    await trio.to_thread.run_sync(run, abandon_on_cancel=True, limiter=trio.CapacityLimiter(1))
+            except trio.TooSlowError:
+                failures[what] = f"failed: no answer within {within:g} s"
+            except Failed as failed:
+                failures[what] = f"failed: {failed}"
+
+    async with trio.open_nursery() as nursery:
+        for what, run in attempts.items():
+            nursery.start_soon(attempt, what, run)
+    return failures
+
+
+def _credential(source: Source) -> Callable[[], None]:
+    def run() -> None:
+        try:
+            source()
+        except CredentialFailed as failed:
+            raise Failed(failed.fact) from None
+
+    return run
+
+
+def _backend(backend: Backend, within: float) -> Callable[[], None]:
     """A TLS connection, verified as the gateway would."""
-    address = urlsplit(backend.url)
-    host = address.hostname or ""
-    try:
-        context = backend_context(Path(backend.ca).read_bytes() if backend.ca else None)
-        with (
-            socket.create_connection((host, address.port or 443), timeout=_WITHIN) as sock,
-            context.wrap_socket(sock, server_hostname=host),
-        ):
-            return None
-    except ssl.SSLCertVerificationError as error:
-        return f"its certificate is not trusted: {error.verify_message}"
-    except (ssl.SSLError, OSError) as error:
-        return f"cannot be reached: {getattr(error, 'strerror', None) or type(error).__name__}"
+
+    def run() -> None:
+        address = urlsplit(backend.url)
+        host = address.hostname or ""
+        try:
+            context = backend_context(Path(backend.ca).read_bytes() if backend.ca else None)
+            with (
+                socket.create_connection((host, address.port or 443), timeout=within) as sock,
+                context.wrap_socket(sock, server_hostname=host),
+            ):
+                return
+        except ssl.SSLCertVerificationError as error:
+            raise Failed(f"its certificate is not trusted: {error.verify_message}") from None
+        except ssl.SSLError as error:
+            raise Failed(f"it does not speak TLS as expected: {error.reason or 'no reason given'}") from None
+        except OSError as error:
+            raise Failed(f"it cannot be reached: {error.strerror or type(error).__name__}") from None
+
+    return run

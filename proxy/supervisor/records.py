@@ -33,11 +33,15 @@ Acknowledge = Callable[[list[int]], None]
 
 
 class Source:
-    """One worker's life, as far as records go: the slots that have arrived and are not yet in the file."""
+    """One worker's life, as far as records go.
+
+    `arrived` tells, by journal slot, the last record that came from there (by the hash of its line), so that what is
+    still in the journal when the worker ends, because it had not heard that it is written, is not recorded twice.
+    """
 
     def __init__(self, acknowledge: Acknowledge) -> None:
         self.acknowledge = acknowledge
-        self.arrived: set[int] = set()
+        self.arrived: dict[int, int] = {}
 
 
 class RecordKeeper:
@@ -67,7 +71,7 @@ class RecordKeeper:
                 self.failures += 1
                 continue
             if source is not None and slot >= 0:
-                source.arrived.add(slot)
+                source.arrived[slot] = hash(line)
             self._queue.append((source, slot, line))
         self._wake.set()
 
@@ -77,7 +81,7 @@ class RecordKeeper:
             self.take(source, [message.slot], [message.line])
             return
         if message.slot >= 0:
-            source.arrived.add(message.slot)
+            source.arrived[message.slot] = hash(message.line)
         self._uncounted.append((source, message))
         self._wake_counting.set()
 
@@ -96,7 +100,8 @@ class RecordKeeper:
                 source, message = self._uncounted.popleft()
                 record = await trio.to_thread.run_sync(_counted, message)
                 self._counted(record)
-                self.take(source, [message.slot], [_encode(record)])
+                self._queue.append((source, message.slot, _encode(record)))
+                self._wake.set()
             self._counting = False
 
     async def _write_all(self) -> None:
@@ -130,7 +135,6 @@ class RecordKeeper:
         for source, slot, _ in batch:
             if source is not None and slot >= 0:
                 done.setdefault(source, []).append(slot)
-                source.arrived.discard(slot)
         for source, slots in done.items():
             source.acknowledge(slots)
 
@@ -139,8 +143,8 @@ class RecordKeeper:
         while self._queue or self._uncounted or self._counting or self._writing:
             await trio.sleep(0.01)
 
-    def recover(self, path: Path, *, arrived: set[int], known: set[str]) -> int:
-        """Take what a journal of an ended worker holds beyond `arrived` slots and `known` request ids; remove it."""
+    def recover(self, path: Path, *, source: Source | None, known: set[str]) -> int:
+        """Take what the journal of an ended worker holds, but for what has arrived and for `known` request ids."""
         try:
             journal = Journal.open(path)
         except (JournalError, OSError) as error:
@@ -148,7 +152,7 @@ class RecordKeeper:
             return 0
         lines = []
         for entry in journal.entries():
-            if entry.slot in arrived:
+            if source is not None and source.arrived.get(entry.slot) == hash(entry.line):
                 continue
             try:
                 record = _decode(entry.line)

@@ -132,7 +132,7 @@ class WorkerProcess:
             self._channel = None
             self.pid = None
             channel.close()
-            found = self._keeper.recover(path, arrived=set(source.arrived), known=set())
+            found = self._keeper.recover(path, source=source, known=set())
             if found:
                 _log.warning("worker %d left %d records in its journal", self.index, found)
             self._gone(self.index)

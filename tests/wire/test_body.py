@@ -59,7 +59,7 @@ class Client:
 def through(body: Body, data: bytes, splits: Iterable[int] = ()) -> Client:
     client = Client(body)
     edges = [0, *splits, len(data)]
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in itertools.pairwise(edges):
         if start < end:
             client.take(data[start:end])
     return client

@@ -1,5 +1,7 @@
 """Chunked bodies: every split gives the same payload, and what is no chunked body is refused."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +15,7 @@ def decode(data: bytes, *splits: int) -> tuple[bytes, int, bool]:
     payload = b""
     read = 0
     edges = [0, *sorted(splits), len(data)]
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in itertools.pairwise(edges):
         ranges, stop = decoder.feed(data, start, end)
         payload += b"".join(data[a:b] for a, b in ranges)
         read = stop

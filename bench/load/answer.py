@@ -1,0 +1,143 @@
+"""One answer as it arrives: head, framing, and every byte of the body compared with what it must be.
+
+Bytes in, progress out; no I/O. The way that costs least is the one nearly every read takes: it is the next event in a
+chunk of its own, and one comparison says so. Whatever a proxy made of the framing instead is decoded (RFC 9112 section
+7.1) and compared piece by piece.
+"""
+
+from bisect import bisect_right
+from enum import Enum, auto
+
+from bench.load.workload import Workload
+
+_HEAD_AT_MOST = 64 << 10
+_LINE_AT_MOST = 256
+
+
+class Wrong(Exception):
+    """The answer is not what it must be; `kind` says in what way, in a few words."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(kind)
+        self.kind = kind
+
+
+class _Expect(Enum):
+    HEAD = auto()
+    BODY = auto()  # of a known length
+    SIZE = auto()  # a chunk's size line
+    DATA = auto()
+    DATA_END = auto()  # the line end after a chunk's data
+    TRAILER = auto()
+    NOTHING = auto()
+
+
+class Answer:
+    """`feed` it until it says that the answer is complete. `events`: how many have come whole."""
+
+    __slots__ = ("_aligned", "_expect", "_frames", "_held", "_left", "_offset", "_workload", "events")
+
+    def __init__(self, workload: Workload) -> None:
+        self.events = 0
+        self._workload = workload
+        self._frames = workload.frames
+        self._aligned = False  # between two events, and between two chunks
+        self._expect = _Expect.HEAD
+        self._held = b""
+        self._left = 0
+        self._offset = 0
+
+    def feed(self, data: bytes) -> bool:
+        """Take what was read; true when the answer is complete. Raises `Wrong`."""
+        if self._aligned and self.events < len(self._frames) and data == self._frames[self.events]:
+            self._offset = self._workload.ends[self.events]
+            self.events += 1
+            return False
+        if self._held:
+            data = self._held + data
+            self._held = b""
+        position = 0
+        while position < len(data):
+            if self._expect is _Expect.NOTHING:
+                raise Wrong("bytes after the end")
+            taken = self._step(data, position)
+            if taken < 0:
+                self._held = data[position:]
+                break
+            position = taken
+        self.events = bisect_right(self._workload.ends, self._offset)
+        at_event = self._offset == (self._workload.ends[self.events - 1] if self.events else 0)
+        self._aligned = self._expect is _Expect.SIZE and not self._held and at_event
+        return self._expect is _Expect.NOTHING
+
+    def _step(self, data: bytes, position: int) -> int:
+        """Take one thing that is expected; the position after it, or -1 where more is needed first."""
+        match self._expect:
+            case _Expect.HEAD:
+                return self._head(data)
+            case _Expect.BODY | _Expect.DATA:
+                return self._body(data, position)
+            case _Expect.DATA_END:
+                if len(data) - position < 2:
+                    return -1
+                if not data.startswith(b"\r\n", position):
+                    raise Wrong("bad chunk end")
+                self._expect = _Expect.SIZE
+                return position + 2
+            case _:
+                return self._line(data, position)
+
+    def _head(self, data: bytes) -> int:
+        end = data.find(b"\r\n\r\n")
+        if end < 0:
+            if len(data) > _HEAD_AT_MOST:
+                raise Wrong("head too long")
+            return -1
+        if not data.startswith(b"HTTP/1.1 200"):
+            raise Wrong("status " + data[9:12].decode("latin-1"))
+        head = data[:end].lower()
+        if b"\r\ntransfer-encoding: chunked" in head:
+            self._expect = _Expect.SIZE
+        else:
+            _, found, rest = head.partition(b"\r\ncontent-length:")
+            if not found:
+                raise Wrong("no framing")
+            self._left = int(rest.partition(b"\r\n")[0])
+            if self._left != len(self._workload.payload):
+                raise Wrong("wrong length")
+            self._expect = _Expect.BODY
+        return end + 4
+
+    def _body(self, data: bytes, position: int) -> int:
+        part = data[position : position + self._left] if position or len(data) > self._left else data
+        if not self._workload.payload.startswith(part, self._offset):
+            raise Wrong("wrong bytes")
+        self._offset += len(part)
+        self._left -= len(part)
+        if not self._left:
+            self._expect = _Expect.DATA_END if self._expect is _Expect.DATA else _Expect.NOTHING
+        return position + len(part)
+
+    def _line(self, data: bytes, position: int) -> int:
+        """A size line or, after the last chunk, a trailer; extensions and trailers are passed over."""
+        end = data.find(b"\r\n", position, position + _LINE_AT_MOST)
+        if end < 0:
+            if len(data) - position >= _LINE_AT_MOST:
+                raise Wrong("line too long")
+            return -1
+        line = data[position:end]
+        if self._expect is _Expect.TRAILER:
+            if not line:
+                self._ended()
+            return end + 2
+        try:
+            self._left = int(line.partition(b";")[0], 16)
+        except ValueError:
+            raise Wrong("bad chunk size") from None
+        self._expect = _Expect.DATA if self._left else _Expect.TRAILER
+        return end + 2
+
+    def _ended(self) -> None:
+        if self._offset != len(self._workload.payload):
+            raise Wrong("cut short")
+        self._expect = _Expect.NOTHING
