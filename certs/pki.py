@@ -164,13 +164,14 @@ def _usable(pki: Pki, algorithm: Algorithm) -> bool:
 def _make_servers(pki: Pki, algorithm: Algorithm) -> None:
     root = _Authority("CN=Development Server Root,O=Penstock", algorithm)
     intermediate = _Authority("CN=Development Server CA,O=Penstock", algorithm, root)
-    san: list[x509.GeneralName] = [
-        x509.DNSName("localhost"),
-        x509.DNSName("*.localhost"),
-        x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
-        x509.IPAddress(ipaddress.ip_address("::1")),
-    ]
     for name in ("server", "mock"):
+        # OpenSSL takes no wildcard right under a top-level name, hence the name of its own; others do take it.
+        names = ("localhost", f"{name}.localhost", "*.localhost")
+        addresses = ("127.0.0.1", "::1")
+        san = [
+            *(x509.DNSName(entry) for entry in names),
+            *(x509.IPAddress(ipaddress.ip_address(entry)) for entry in addresses),
+        ]
         leaf, key = intermediate.issue(f"CN={name}", san, ExtendedKeyUsageOID.SERVER_AUTH)
         _write_pair(pki.pairs[name], key, leaf, intermediate.certificate)
     _write(pki.server_root, root.certificate)

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from proxy.config import pem, structs
 from proxy.config.overlap import clashes
-from proxy.config.problem import Problem, one_of, quoted
+from proxy.config.problem import Problem, one_of, quoted, within
 from proxy.config.secrets import SecretMissing, resolve
 from proxy.config.shape import REFERENCE
 from proxy.config.structs import Admin, Client, ClientCertificates, Config, Credential, Grant, SecretRef, Table
@@ -65,7 +65,7 @@ def problems(config: Config, now: datetime) -> Iterator[Problem]:
     yield from _admin(config.admin, now)
     yield from _made_at_first_start(config)
     for name, credential in config.credentials.items():
-        yield from _credential(f"credentials.{name}", name, credential, now)
+        yield from _credential(within("credentials", name), name, credential, now)
     yield from _backends(config, now)
     yield from _models(config)
     yield from _clients(config)

@@ -70,7 +70,15 @@ credential = "keyed"
 name = "gpt-4o"
 tokenizer = "o200k_base"
 first_byte = "20m"
-deployments = [{ backend = "swc", deployment = "gpt-4o-ptu", priority = 0 }, { backend = "fra", deployment = "gpt-4o", priority = 1, weight = 3 }]
+[[models.deployments]]
+backend = "swc"
+deployment = "gpt-4o-ptu"
+priority = 0
+[[models.deployments]]
+backend = "fra"
+deployment = "gpt-4o"
+priority = 1
+weight = 3
 [[models]]
 name = "text-embedding-3-small"
 deployments = [{ backend = "swc", deployment = "embed" }]

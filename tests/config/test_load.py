@@ -26,7 +26,7 @@ def test_a_valid_file_loads_with_its_units_and_its_paths_absolute(pki: Pki) -> N
     assert type(listen.bounds.json_body) is Bytes
     assert listen.bounds.head == 1.5
     assert type(listen.bounds.head) is Seconds
-    assert config.models[0].first_byte == 1200
+    assert config.models[0].first_byte == Seconds(1200)
     assert listen.certificate == str(folder / "server.pem")
     assert listen.certificates[0].private_key == str(folder / "mock.key")
     assert listen.client_certificates.roots == (str(folder / "client-root.pem"),)
@@ -86,12 +86,12 @@ TYPES = [
     (changed('"16MiB"', "true"), "listen.bounds.json_body: found true or false; give a size such as"),
     (changed("600", '"600"'), "clients[0].limits.requests_per_minute: found a string; give a number"),
     (changed("600", "600.0"), "clients[0].limits.requests_per_minute: found a number with a fraction; give a number"),
-    (changed('"optional"', '"maybe"'), 'listen.client_certificates.mode: "maybe"; one of: "off", "optional", "requir'),
-    (changed('["gpt-4o", "text-embedding-3-*"]', '"gpt-4o"'), "clients[0].grants[0].models: found a string; give a li"),
+    (changed('"optional"', '"maybe"'), 'listen.client_certificates.mode: "maybe"; one of: "off", "optional",'),
+    (changed('["gpt-4o", "text-embedding-3-*"]', '"gpt-4o"'), "clients[0].grants[0].models: found a string; give a"),
     (changed('"gpt-4o", "text-', '1, "text-'), "clients[0].grants[0].models[0]: found a number; give a string"),
     (changed('"none"', "2026-01-01"), "audit.user: found a date; give a string"),
     (changed('["127.0.0.1:8443", "[::1]:8443"]', "1"), "listen.address: found a number; give a string or a list"),
-    (changed("[credentials.gateway]", '[credentials."a b"]').replace("kind", "k", 1), 'credentials."a b".k: unknown k'),
+    (changed("[credentials.gateway]", '[credentials."a b"]').replace("kind", "k", 1), 'credentials."a b".k: unknown'),
 ]
 
 
@@ -151,13 +151,19 @@ def test_an_error_holds_a_bounded_number_of_bounded_printable_lines(tmp_path: Pa
 # Whatever is done to a valid file, it is a configuration or a `ConfigError`.
 
 
+def outcome(path: Path) -> list[str] | None:
+    """What is wrong, None if it is a configuration."""
+    try:
+        load(path)
+    except ConfigError as error:
+        return error.lines()
+    return None
+
+
 def attempt(path: Path, content: bytes) -> None:
     path.write_bytes(content)
-    try:
-        assert isinstance(load(path), Config)
-    except ConfigError as error:
-        assert error.problems
-        assert all(line.isprintable() for line in error.lines())
+    lines = outcome(path)
+    assert lines is None or (lines and all(line.isprintable() for line in lines))
 
 
 @given(st.data())

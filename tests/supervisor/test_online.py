@@ -1,0 +1,139 @@
+"""`check --online` against real TLS on loopback: what answers, what does not, and that nothing is waited for long."""
+
+import math
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from certs.pki import Pki, build
+from proxy.config.structs import Backend, Config, Credential, Listen
+from proxy.messages import UpstreamCredential
+from proxy.supervisor import online
+from proxy.supervisor.credentials import CredentialFailed
+
+
+@pytest.fixture(scope="module")
+def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
+    return build(tmp_path_factory.mktemp("pki"))
+
+
+@contextmanager
+def listening(serve: Callable[[socket.socket], None]) -> Iterator[int]:
+    """The port of a listener that gives its one connection to `serve`, in a thread that ends with it."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(10)
+
+        def accept() -> None:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            with connection:
+                connection.settimeout(10)
+                serve(connection)
+
+        thread = threading.Thread(target=accept)
+        thread.start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join(timeout=10)
+
+
+def speak_tls(pki: Pki) -> Callable[[socket.socket], None]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pki.pairs["mock"].certificate, pki.pairs["mock"].key)
+
+    def serve(connection: socket.socket) -> None:
+        try:
+            context.wrap_socket(connection, server_side=True).close()
+        except OSError:
+            return
+
+    return serve
+
+
+def say_nonsense(connection: socket.socket) -> None:
+    connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+    connection.recv(1)
+
+
+def say_nothing(connection: socket.socket) -> None:
+    while connection.recv(4096):
+        pass
+
+
+def backend(port: int, ca: object, host: str = "localhost") -> Config:
+    one = Backend(name="swc", url=f"https://{host}:{port}", region="r", credential="c", ca=str(ca) if ca else None)
+    return Config(listen=Listen(certificate="unused"), backends=(one,))
+
+
+def test_a_backend_that_answers(pki: Pki, capsys: pytest.CaptureFixture[str]) -> None:
+    with listening(speak_tls(pki)) as port:
+        assert online.check(backend(port, pki.server_root)) == 0
+    assert capsys.readouterr() == ("backend swc: ok\n", "")
+
+
+def test_a_backend_whose_certificate_is_not_trusted(pki: Pki, capsys: pytest.CaptureFixture[str]) -> None:
+    with listening(speak_tls(pki)) as port:
+        assert online.check(backend(port, pki.client_root)) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("backend swc: failed: its certificate is not trusted: ")
+
+
+def test_a_backend_that_speaks_something_else(pki: Pki, capsys: pytest.CaptureFixture[str]) -> None:
+    with listening(say_nonsense) as port:
+        assert online.check(backend(port, pki.server_root)) == 1
+    assert "failed: it does not speak TLS as expected: " in capsys.readouterr().err
+
+
+def test_a_backend_that_is_not_there(pki: Pki, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    assert online.check(backend(port, pki.server_root, "127.0.0.1")) == 1
+    assert capsys.readouterr().err == "backend swc: failed: it cannot be reached: Connection refused\n"
+
+
+def test_a_backend_that_says_nothing(pki: Pki, capsys: pytest.CaptureFixture[str]) -> None:
+    with listening(say_nothing) as port:
+        assert online.check(backend(port, pki.server_root), within=0.2) == 1
+    assert capsys.readouterr().err.startswith("backend swc: failed: ")
+
+
+def test_credentials_are_tried_all_at_once_and_each_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    release = threading.Event()
+
+    def source(name: str, _: Credential) -> Callable[[], UpstreamCredential]:
+        def obtain() -> UpstreamCredential:
+            if name == "refused":
+                raise CredentialFailed(name, "the source says no")
+            if name == "silent":
+                release.wait(10)
+            return UpstreamCredential("api-key", "hunter2", math.inf)
+
+        return obtain
+
+    monkeypatch.setattr(online, "build", source)
+    kinds = {name: Credential(kind="api_key") for name in ("good", "refused", "silent")}
+    began = time.monotonic()
+    try:
+        assert online.check(Config(listen=Listen(certificate="unused"), credentials=kinds), within=0.2) == 1
+    finally:
+        release.set()
+    assert time.monotonic() - began < 9  # bounded by `within`, not by the silent one
+    out, err = capsys.readouterr()
+    assert out == "credential good: ok\n"
+    assert err.splitlines() == [
+        "credential refused: failed: the source says no",
+        "credential silent: failed: no answer within 0.2 s",
+    ]
+    assert "hunter2" not in out + err
