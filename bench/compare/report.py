@@ -27,6 +27,7 @@ class Bar(msgspec.Struct, frozen=True):
 BARS: dict[str, Bar] = {
     "cpu_us_per_event": Bar("CPU µs per SSE event, 400 streams at 25 ms", Against.PEER_RATIO, 2.2),
     "cpu_us_per_request": Bar("CPU µs per plain request, 16 connections", Against.PEER_RATIO, 4.0),
+    "queued_cpu_us_per_request": Bar("the same, requests always queued", Against.PEER_RATIO, 4.0),
     "cpu_us_per_handshake": Bar("CPU µs per full TLS handshake, client certificate", Against.PEER_RATIO, 2.2),
     "first_event_p99_ms": Bar("time to first event, p99 ms, 200 streams", Against.PEER_DIFFERENCE, 2.0),
     "worker_idle_mb": Bar("memory of an idle worker, MB", Against.NOTHING, 60.0),

@@ -5,6 +5,7 @@ of the earlier ones, and their times count from when they were due, so that a pr
 The resolution of both is epoll's millisecond.
 """
 
+import random
 import select
 import socket
 import ssl
@@ -66,10 +67,11 @@ class Load:
     # What is to be done.
 
     def start(self, clients: int, plan: Plan, ramp: float = 0.0) -> None:
-        """Add clients, closed loop, evenly over `ramp` seconds."""
+        """Add clients, closed loop, over about `ramp` seconds, at odd moments: even ones would keep them in step."""
+        moments = random.Random(0)
         for _ in range(clients):
             Connection(self, plan)
-            self.run(ramp / clients)
+            self.run(moments.uniform(0, 2 * ramp / clients))
 
     def offer(self, rate: float, plan: Plan, connections: int) -> None:
         """From now on requests fall due at `rate` a second, over at most `connections`."""
