@@ -25,7 +25,12 @@ class Failure(Exception):
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command; its exit code."""
-    arguments = _parser().parse_args(argv)
+    parser = _parser()
+    arguments, unknown = parser.parse_known_args(argv)
+    if unknown:
+        # Named without values: what stands where nothing belongs may be a key.
+        options = [argument.partition("=")[0] for argument in unknown if argument.startswith("-")]
+        parser.error(f"unknown option {options[0]}" if options else "one argument too many")
     try:
         code: int = arguments.run(arguments)
         if sys.stdout is not None:

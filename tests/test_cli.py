@@ -71,6 +71,22 @@ def test_wrong_use_exits_2_and_shows_the_usage(arguments: list[str], capsys: pyt
     assert capsys.readouterr().err.startswith("usage: penstock")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["keys", "hash", "hunter2"], "penstock: error: one argument too many\n"),
+        (["keys", "hash", "--key=hunter2"], "penstock: error: unknown option --key\n"),
+    ],
+)
+def test_a_key_on_the_command_line_is_not_repeated(
+    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert exit_code(arguments) == 2
+    err = capsys.readouterr().err
+    assert err.endswith(says)
+    assert "hunter2" not in err
+
+
 def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_code(["--version"]) == 0
     assert capsys.readouterr().out == f"penstock {__version__}\n"

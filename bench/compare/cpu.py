@@ -32,6 +32,12 @@ def cpu_seconds(pids: list[int]) -> float:
     return total / 1e9
 
 
+def busy_seconds() -> float:
+    """What all cores have worked, whoever for, in steps of a clock tick (`/proc/stat`)."""
+    fields = [int(field) for field in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    return (sum(fields) - fields[3] - fields[4]) / os.sysconf("SC_CLK_TCK")  # all but idle and iowait
+
+
 def memory_bytes(pids: list[int]) -> int:
     """Proportional set size (`/proc/PID/smaps_rollup`): memory that processes share counts once."""
     total = 0

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from bench.compare.cpu import cpu_seconds, memory_bytes, pin
+from bench.compare.cpu import busy_seconds, cpu_seconds, memory_bytes, pin
 from bench.load.connection import Plan
 from bench.load.engine import Load, Target
 from bench.load.results import Results
@@ -43,29 +43,41 @@ class Phase(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Measured(msgspec.Struct):
+    """CPU in seconds: `ours` of mock and load, `all` of everything on the machine."""
+
     results: Results
     seconds: float
     cpu: float
-    load_core: float
+    ours: float
+    all: float
 
     def of(self, count: int, name: str) -> Figures:
-        """CPU for each of what was counted, the rate, and how busy both cores were."""
+        """CPU for each of what was counted, the rate, and how busy everyone was."""
         return {
             f"cpu_us_per_{name}": self.cpu / max(1, count) * 1e6,
             f"{name}s_per_second": count / self.seconds,
-            "proxy_core_busy": self.cpu / self.seconds,
-            "load_core_busy": self.load_core / self.seconds,
+            **self.shares(),
             "errors": self.results.failed,
+        }
+
+    def shares(self) -> Figures:
+        """Shares of a core. What others took makes figures worth less: run again when it is much."""
+        return {
+            "share_of_proxy": self.cpu / self.seconds,
+            "share_of_mock_and_load": self.ours / self.seconds,
+            "share_of_others": max(0.0, self.all - self.cpu - self.ours) / self.seconds,
         }
 
 
 def _measure(load: Load, scene: Scene, seconds: float) -> _Measured:
+    def account() -> tuple[float, float, float, float]:
+        ours = cpu_seconds([scene.mock, os.getpid()])
+        return time.monotonic(), cpu_seconds(scene.processes), ours, busy_seconds()
+
     load.results = results = Results()
-    began, cpu = time.monotonic(), cpu_seconds(scene.processes)
-    others = cpu_seconds([scene.mock, os.getpid()])
+    before = account()
     load.run(seconds)
-    took = time.monotonic() - began
-    return _Measured(results, took, cpu_seconds(scene.processes) - cpu, cpu_seconds([scene.mock, os.getpid()]) - others)
+    return _Measured(results, *(after - start for after, start in zip(account(), before, strict=True)))
 
 
 @contextlib.contextmanager
@@ -167,9 +179,7 @@ def soak(scene: Scene, seconds: float, streams: int = 1000, interval: float = 0.
             "late_p50_ms": results.late.percentile(0.5) * 1000,
             "soak_late_p99_ms": results.late.percentile(0.99) * 1000,
             "late_max_ms": results.late.max * 1000,
-            "proxy_core_busy": measured.cpu / measured.seconds,
-            "load_core_busy": measured.load_core / measured.seconds,
-        }
+        } | measured.shares()
 
 
 PHASES: dict[str, Phase] = {

@@ -134,14 +134,11 @@ def _nginx() -> str:
     return path
 
 
-@contextlib.contextmanager
-def nginx(folder: Path, pki: Pki, upstreams: dict[str, str], core: int) -> Iterator[Running]:
-    """One worker, client certificates verified, no buffering, kept-alive TLS upstream, an access log."""
-    port = free_port()
-    servers = "\n".join(f"        server 127.0.0.1:{urlsplit(url).port};" for url in upstreams.values())
+def nginx_config(folder: Path, pki: Pki, upstreams: list[str], port: int) -> str:
+    """One worker, client certificates verified, no buffering, kept-alive and verified TLS upstream, an access log."""
+    servers = "\n".join(f"        server {address};" for address in upstreams)
     server = pki.pairs["server"]
-    config = folder / "nginx.conf"
-    config.write_text(f"""
+    return f"""
 worker_processes 1;
 worker_rlimit_nofile 65536;
 daemon off;
@@ -183,7 +180,16 @@ http {{
         }}
     }}
 }}
-""")
+"""
+
+
+@contextlib.contextmanager
+def nginx(folder: Path, pki: Pki, upstreams: dict[str, str], core: int) -> Iterator[Running]:
+    """nginx, its master and its one worker on the one core."""
+    port = free_port()
+    config = folder / "nginx.conf"
+    addresses = [f"127.0.0.1:{urlsplit(url).port}" for url in upstreams.values()]
+    config.write_text(nginx_config(folder, pki, addresses, port))
     log = folder / "nginx.log"
     with _process([_nginx(), "-p", str(folder), "-c", str(config)], core, log, {}) as pid:
         _await(_listening(port), pid, log)

@@ -32,6 +32,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     leave_after  events after which it goes away in mid-stream; 0: it stays
     farewell     it says `close_notify` when it goes
     tagged       every request carries its own tag, and the times of leaving are kept by tag
+    returns      one that failed is replaced, after a short while
     """
 
     workload: Workload | None = None
@@ -40,6 +41,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     leave_after: int = 0
     farewell: bool = False
     tagged: bool = False
+    returns: bool = True
 
 
 class State(Enum):
@@ -141,6 +143,7 @@ class Connection:
         if self.plan.tagged:
             self._tag = self._load.next_tag()
         self._sent = time.monotonic() if due is None else due
+        self._load.asked += 1
         if not self.plan.reads:
             self._load.watch(self, select.EPOLLRDHUP)  # what it will not read must not wake it
         self.sock.send(self.plan.workload.request(self._tag))

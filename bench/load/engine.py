@@ -28,6 +28,7 @@ class Target:
 
     def __init__(self, host: str, port: int, root: str, certificate: tuple[str, str] | None = None) -> None:
         self.host = host
+        self.port = port
         self.address = socket.getaddrinfo(host, port, socket.AF_INET, socket.SOCK_STREAM)[0][4]
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         self.context.load_verify_locations(root)
@@ -48,12 +49,14 @@ class _Offer(msgspec.Struct):
 class Load:
     """Clients against one target; they live while `run` or `finish` does.
 
-    `failed` has the local ports of connections that failed, `left` the Unix times at which tagged requests were left.
+    `asked` counts the requests sent. `failed` has the local ports of connections that failed, `left` the Unix times at
+    which tagged requests were left.
     """
 
     def __init__(self, target: Target) -> None:
         self.target = target
         self.results = Results()
+        self.asked = 0
         self.left: dict[str, float] = {}
         self.failed: set[int] = set()
         self._again = True
@@ -138,6 +141,8 @@ class Load:
             connection.close()
         elif self._offer is not None and connection.plan is self._offer.plan:
             self._freed(connection, self._offer)
+        elif failed and not connection.plan.returns:
+            return
         elif failed:
             self._breathing.append((time.monotonic() + _BREATH, connection.plan))
         elif connection.state is State.CLOSED:

@@ -1,287 +1,112 @@
-"""The mock's engine: one thread, one epoll, TLS or plain, HTTP/1.1 with keep-alive, and timers.
+"""The mock's engine: one thread, one epoll, and timers in slots of a millisecond.
 
-Lean on purpose: a mock that costs more than what it measures measures itself. An answer is bytes that were rendered
-before; a stream is a list of such bytes and a timer.
+Lean on purpose: a mock that costs more than what it measures measures itself. Timers that fall due in the same
+millisecond are served as one batch, which costs one look at a small heap instead of one each; between batches the
+engine sleeps in `epoll_wait`, whose resolution is a millisecond as well. A timer is never early.
 """
 
-import contextlib
+import errno
 import heapq
+import os
 import select
 import socket
-import ssl
 import time
 from collections.abc import Callable
-from itertools import count
 
-_READ = select.EPOLLIN | select.EPOLLRDHUP
-_HEAD_AT_MOST = 1 << 20
-
-Handler = Callable[["Connection", "Request"], None]
-
-
-class Request:
-    """A request as it arrived. Header names are in lower case."""
-
-    __slots__ = ("body", "headers", "method", "raw_headers", "target")
-
-    def __init__(self, method: str, target: str, raw_headers: list[tuple[str, str]], body: bytes) -> None:
-        self.method = method
-        self.target = target
-        self.raw_headers = raw_headers
-        self.headers = dict(raw_headers)
-        self.body = body
-
-
-class Connection:
-    """One accepted connection. `on_gone` hears when the peer leaves while an answer is due."""
-
-    __slots__ = (
-        "_engine", "_handler", "_inbox", "_outbox", "_secured", "busy", "close_after", "fd", "on_gone", "on_room",
-        "piece", "sock",
-    )  # fmt: skip
-
-    def __init__(self, engine: "Engine", sock: socket.socket, handler: Handler) -> None:
-        self.sock = sock
-        self.fd = sock.fileno()
-        self.busy = False
-        self.close_after = False
-        self.piece = 0
-        self.on_gone: Callable[[], None] | None = None
-        self.on_room: Callable[[], None] | None = None
-        self._engine = engine
-        self._handler = handler
-        self._inbox = bytearray()
-        self._outbox: list[bytes] = []
-        self._secured = not isinstance(sock, ssl.SSLSocket)
-
-    def ready(self, mask: int) -> None:
-        if mask & select.EPOLLOUT and self._secured:
-            self._flush()
-            if self.fd < 0:
-                return
-        if mask & ~select.EPOLLOUT or not self._secured:
-            self._read()
-
-    def _read(self) -> None:
-        try:
-            if not self._secured:
-                assert isinstance(self.sock, ssl.SSLSocket)
-                self.sock.do_handshake()
-                self._secured = True
-                self._engine.handshakes += 1
-            while True:
-                data = self.sock.recv(1 << 16)
-                if not data:
-                    self.close()
-                    return
-                self._inbox += data
-                if isinstance(self.sock, ssl.SSLSocket) and not self.sock.pending():
-                    break
-                if not isinstance(self.sock, ssl.SSLSocket):
-                    break
-        except (ssl.SSLWantReadError, ssl.SSLWantWriteError, BlockingIOError):
-            return
-        except (ssl.SSLError, OSError):
-            self.close()
-            return
-        self.next_request()
-
-    def next_request(self) -> None:
-        """Hand the next whole request to the handler, if there is one and none is being answered."""
-        while not self.busy and self.fd >= 0:
-            end = self._inbox.find(b"\r\n\r\n")
-            if end < 0:
-                if len(self._inbox) > _HEAD_AT_MOST:
-                    self.close()
-                return
-            lines = self._inbox[:end].decode("latin-1").split("\r\n")
-            headers = [(n.lower(), v.strip()) for n, _, v in (line.partition(":") for line in lines[1:])]
-            named = dict(headers)
-            taken = self._body(end + 4, named)
-            if taken is None:
-                return
-            body, used = taken
-            method, target, _ = (*lines[0].split(" "), "", "")[:3]
-            del self._inbox[:used]
-            self.busy = True
-            self._handler(self, Request(method, target, headers, body))
-
-    def _body(self, start: int, headers: dict[str, str]) -> tuple[bytes, int] | None:
-        """Body and where it ends; None while it is not all there."""
-        if headers.get("transfer-encoding", "").lower() == "chunked":
-            body = bytearray()
-            pos = start
-            while True:
-                line = self._inbox.find(b"\r\n", pos)
-                if line < 0:
-                    return None
-                size = int(self._inbox[pos:line].split(b";")[0], 16)
-                if len(self._inbox) < line + 4 + size:
-                    return None
-                body += self._inbox[line + 2 : line + 2 + size]
-                pos = line + 4 + size
-                if not size:
-                    return bytes(body), pos
-        length = int(headers.get("content-length", "0"))
-        if len(self._inbox) < start + length:
-            return None
-        return bytes(self._inbox[start : start + length]), start + length
-
-    def send(self, data: bytes) -> None:
-        """Send, or keep what does not fit until there is room."""
-        if self.piece:
-            self._outbox += [data[i : i + self.piece] for i in range(0, len(data), self.piece)]
-            self._flush()
-            return
-        if self._outbox or self.fd < 0:
-            self._outbox.append(data)
-            return
-        try:
-            sent = self.sock.send(data)
-        except (ssl.SSLWantWriteError, ssl.SSLWantReadError, BlockingIOError):
-            sent = 0
-        except (ssl.SSLError, OSError):
-            self.close()
-            return
-        if sent < len(data):
-            self._outbox.append(data[sent:])
-            self._engine.watch(self.fd, _READ | select.EPOLLOUT)
-
-    @property
-    def blocked(self) -> bool:
-        return bool(self._outbox)
-
-    def _flush(self) -> None:
-        while self._outbox and self.fd >= 0:
-            data = self._outbox[0]
-            try:
-                sent = self.sock.send(data)
-            except (ssl.SSLWantWriteError, ssl.SSLWantReadError, BlockingIOError):
-                self._engine.watch(self.fd, _READ | select.EPOLLOUT)
-                return
-            except (ssl.SSLError, OSError):
-                self.close()
-                return
-            self._outbox[0] = data[sent:]
-            if not self._outbox[0]:
-                self._outbox.pop(0)
-                if self.piece:
-                    self._engine.watch(self.fd, _READ | select.EPOLLOUT)
-                    return  # one piece a turn
-        if self.fd >= 0 and not self._outbox:
-            self._engine.watch(self.fd, _READ)
-            if self.on_room is not None:
-                self.on_room()
-            elif self.close_after and not self.busy:
-                self.close()
-
-    def finish(self) -> None:
-        """The answer is complete: on to the next request, or close."""
-        self.on_gone = self.on_room = None
-        self.busy = False
-        if self.close_after:
-            if not self._outbox:
-                self.goodbye()
-            return
-        if self._inbox:
-            self.next_request()
-
-    def goodbye(self) -> None:
-        """Close with close_notify."""
-        if isinstance(self.sock, ssl.SSLSocket) and self.fd >= 0:
-            with contextlib.suppress(ssl.SSLError, OSError, ValueError):
-                self.sock.unwrap()
-        self.close()
-
-    def reset(self) -> None:
-        """Close with a TCP reset."""
-        with contextlib.suppress(OSError):
-            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
-        self.close()
-
-    def close(self) -> None:
-        if self.fd < 0:
-            return
-        self._engine.forget(self.fd)
-        self.fd = -1
-        self.sock.close()
-        gone, self.on_gone = self.on_gone, None
-        if gone is not None:
-            gone()
+READ = select.EPOLLIN | select.EPOLLRDHUP
+READ_WRITE = READ | select.EPOLLOUT
+_EVENTS_A_TURN = 256
+_ACCEPTS_A_TURN = 64
+_BACKLOG = 4096
+_OUT_OF_DESCRIPTORS = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
+_RELIEF = 0.1  # seconds without accepting, when there is no descriptor left
 
 
 class Engine:
-    """`run` serves until `stop`."""
+    """`run` serves until `stop`. `now` is the monotonic time at which this turn's timers were looked at."""
 
     def __init__(self) -> None:
-        self._epoll = select.epoll()
-        self._handlers: dict[int, Callable[[int], None]] = {}
-        self._timers: list[tuple[float, int, Callable[[], None]]] = []
-        self._sequence = count()
-        self._running = True
         self.now = time.monotonic()
-        self.handshakes = 0
-        self.accepted = 0
+        self._epoll = select.epoll()
+        self._ready: dict[int, Callable[[int], None]] = {}
+        self._slots: dict[int, list[Callable[[], None]]] = {}
+        self._ticks: list[int] = []  # the keys of `_slots`, as a heap
+        self._soon: list[Callable[[], None]] = []
+        self._running = True
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self.watch(self._wake, select.EPOLLIN, lambda _: None)
 
-    def listen(self, address: str, handler: Handler, context: ssl.SSLContext | None) -> tuple[str, int]:
-        """Serve an address; the one it was bound to."""
-        host, _, port = address.rpartition(":")
-        sock = socket.create_server((host, int(port)), backlog=4096)
-        sock.setblocking(False)
-        self._handlers[sock.fileno()] = lambda _mask: self._accept(sock, handler, context)
-        self._epoll.register(sock.fileno(), select.EPOLLIN)
-        bound: tuple[str, int] = sock.getsockname()[:2]
+    def listen(self, address: tuple[str, int], accepted: Callable[[socket.socket], None]) -> tuple[str, int]:
+        """Accept at an address, port 0 for any free one; where that is. Raises `OSError`."""
+        family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        listening = socket.create_server(address, family=family, backlog=_BACKLOG)
+        listening.setblocking(False)
+        descriptor = listening.fileno()
+
+        def accept(_: int = 0) -> None:
+            for _ in range(_ACCEPTS_A_TURN):
+                try:
+                    sock, _ = listening.accept()
+                except OSError as error:
+                    if error.errno in _OUT_OF_DESCRIPTORS:
+                        self.change(descriptor, 0)
+                        self.at(time.monotonic() + _RELIEF, lambda: self.change(descriptor, select.EPOLLIN))
+                    return
+                accepted(sock)
+
+        self.watch(descriptor, select.EPOLLIN, accept)
+        bound: tuple[str, int] = listening.getsockname()[:2]
         return bound
 
-    def _accept(self, listening: socket.socket, handler: Handler, context: ssl.SSLContext | None) -> None:
-        for _ in range(64):
-            try:
-                sock, _ = listening.accept()
-            except OSError:
-                return
-            sock.setblocking(False)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self.accepted += 1
-            if context is not None:
-                try:
-                    sock = context.wrap_socket(
-                        sock, server_side=True, do_handshake_on_connect=False, suppress_ragged_eofs=True
-                    )
-                except (ssl.SSLError, OSError):
-                    sock.close()
-                    continue
-            connection = Connection(self, sock, handler)
-            self._handlers[connection.fd] = connection.ready
-            self._epoll.register(connection.fd, _READ)
+    def watch(self, descriptor: int, mask: int, ready: Callable[[int], None]) -> None:
+        """Call `ready` with the events of a descriptor, level-triggered, until it is forgotten."""
+        self._ready[descriptor] = ready
+        self._epoll.register(descriptor, mask)
 
-    @property
-    def open(self) -> int:
-        return len(self._handlers)
+    def change(self, descriptor: int, mask: int) -> None:
+        self._epoll.modify(descriptor, mask)
 
-    def watch(self, fd: int, mask: int) -> None:
-        self._epoll.modify(fd, mask)
-
-    def forget(self, fd: int) -> None:
-        if self._handlers.pop(fd, None) is not None:
-            self._epoll.unregister(fd)
+    def forget(self, descriptor: int) -> None:
+        if self._ready.pop(descriptor, None) is not None:
+            self._epoll.unregister(descriptor)
 
     def at(self, when: float, call: Callable[[], None]) -> None:
-        """Call at a monotonic time, or at the first turn after it."""
-        heapq.heappush(self._timers, (when, next(self._sequence), call))
+        """Call at a monotonic time; in the next turn, if that has passed."""
+        if when <= self.now:
+            self._soon.append(call)
+            return
+        tick = int(when * 1000.0) + 1
+        slot = self._slots.get(tick)
+        if slot is None:
+            self._slots[tick] = [call]
+            heapq.heappush(self._ticks, tick)
+        else:
+            slot.append(call)
 
     def stop(self) -> None:
+        """Leave `run`; may be called by a signal handler."""
         self._running = False
+        os.eventfd_write(self._wake, 1)
 
     def run(self) -> None:
-        timers = self._timers
+        ready, slots, ticks = self._ready, self._slots, self._ticks
+        poll, monotonic = self._epoll.poll, time.monotonic
         while self._running:
-            timeout = min(max(0.0, timers[0][0] - time.monotonic()), 0.5) if timers else 0.5
-            for fd, mask in self._epoll.poll(timeout, 256):
-                handler = self._handlers.get(fd)
-                if handler is not None:
-                    handler(mask)
-            self.now = now = time.monotonic()
-            for _ in range(2048):
-                if not timers or timers[0][0] > now:
-                    break
-                heapq.heappop(timers)[2]()
+            if self._soon:
+                timeout = 0.0
+            elif ticks:
+                timeout = max(0.0, ticks[0] * 0.001 - monotonic())
+            else:
+                timeout = -1.0
+            for descriptor, mask in poll(timeout, _EVENTS_A_TURN):
+                call = ready.get(descriptor)  # none: closed by one that came before it in this batch
+                if call is not None:
+                    call(mask)
+            self.now = monotonic()
+            soon, self._soon = self._soon, []
+            for due in soon:
+                due()
+            tick = int(self.now * 1000.0)
+            while ticks and ticks[0] <= tick:
+                for due in slots.pop(heapq.heappop(ticks)):
+                    due()

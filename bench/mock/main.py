@@ -1,116 +1,116 @@
-"""The mock as a program: all instances, the identity endpoints and the control address, in one process.
+"""The mock as a program: all instances, the token endpoints and the control address, in one process."""
 
-Control, plain HTTP on loopback:
-
-    POST   /faults      a fault, as JSON (see `bench.mock.faults.Fault`)
-    DELETE /faults      switch all off, or those of ?instance=NAME
-    POST   /identity    {"mode": "ok|down|error|throttle|slow", "delay": seconds, "life": seconds}
-    GET    /received    requests remembered, newest last; ?since=UNIX&instance=NAME
-    DELETE /received
-    GET    /stats       events sent, connections, handshakes, tokens issued
-"""
-
+import gc
 import json
 import random
 import resource
 import signal
 import ssl
 import sys
-from collections import deque
+import time
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 
-import msgspec
-
-from bench.mock.answers import dump
-from bench.mock.config import MockConfig, MockConfigError, load
-from bench.mock.engine import Connection, Engine, Request
-from bench.mock.faults import Fault, Faults
-from bench.mock.identity import Identity
-from bench.mock.instance import Received, Resource
+from bench.mock.config import MockConfig, MockConfigError, load, parse_address
+from bench.mock.connection import Connection, Counts, Handler, serve
+from bench.mock.control import Control
+from bench.mock.engine import Engine
+from bench.mock.faults import Faults
+from bench.mock.identity import Identity, Tokens
+from bench.mock.instance import Resource
+from bench.mock.received import Log
+from bench.mock.request import Request
 
 
 def run(path: str) -> int:
-    """`penstock mock`: serve until SIGTERM or SIGINT; the exit code."""
+    """`penstock mock`: serve until SIGTERM or SIGINT; the exit code.
+
+    One JSON line on stdout says where everything listens: `{"event": "ready", "instances": {name: url}, "identity": …,
+    "entra": …, "control": …}`.
+    """
     try:
         mock = Mock(load(Path(path)))
-    except (MockConfigError, OSError, ssl.SSLError) as error:
+    except (MockConfigError, OSError) as error:  # ssl.SSLError is one of these
         print(error, file=sys.stderr)
         return 1
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: mock.engine.stop())
     print(json.dumps({"event": "ready", **mock.addresses}), flush=True)
+    gc.freeze()  # what is there by now stays; no collection needs to look at it again
     mock.engine.run()
     return 0
 
 
 class Mock:
-    """Everything of one configuration, listening. `addresses` says where."""
+    """Everything of one configuration, listening. `addresses` says where. Raises `MockConfigError` and `OSError`."""
 
     def __init__(self, config: MockConfig) -> None:
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         self.engine = Engine()
-        self._faults = Faults(random.Random(0))
-        self._received: deque[Received] = deque(maxlen=config.remember)
-        self._identity = Identity(self.engine, config.token_life)
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(config.certificate, config.private_key)
-        self._resources = [
-            Resource(self.engine, instance, self._faults, self._received, self._identity.valid)
+        self._counts = Counts()
+        self._context = _context(config)
+        faults, log, tokens = Faults(random.Random(0)), Log(config.remember), Tokens(config.token_life)
+        identity = Identity(self.engine, tokens, faults, log, config.client_ids, config.client_secret)
+        resources = [
+            Resource(self.engine, instance, faults, log, lambda token: tokens.valid(token, time.time()))
             for instance in config.instances
         ]
-        listen = self.engine.listen
-        urls = {r.config.name: _url("https", listen(r.config.address, r.handle, context)) for r in self._resources}
+        control = Control(resources, faults, log, tokens, self._counts)
         self.addresses: dict[str, object] = {
-            "instances": urls,
-            "identity": _url("http", listen(config.identity, self._identity.metadata, None)),
-            "entra": _url("https", listen(config.entra, self._identity.entra, context)),
-            "control": _url("http", listen(config.control, self._control, None)),
+            "instances": self._serve_instances(resources),
+            "identity": _url("http", self._serve(config.identity, identity.metadata, tls=False)),
+            "entra": _url("https", self._serve(config.entra, identity.entra)),
+            "control": _url("http", self._serve(config.control, control.handle, tls=False)),
         }
 
-    def _control(self, connection: Connection, request: Request) -> None:
-        url = urlsplit(request.target)
-        query = {name: values[-1] for name, values in parse_qs(url.query).items()}
-        status, body = 200, b"{}"
+    def _serve_instances(self, resources: list[Resource]) -> dict[str, str]:
+        """Each at its own port, but those that name the same one share it and are told apart by the host asked for."""
+        shared: dict[str, list[Resource]] = {}
+        for one in resources:
+            own = parse_address(one.config.address)[1] == 0
+            shared.setdefault(one.config.name if own else one.config.address, []).append(one)
+        urls = {}
+        for group in shared.values():
+            first = group[0]
+            handler = first.handle if len(group) == 1 else _by_host(group)
+            bound = self._serve(first.config.address, handler)
+            for one in group:
+                host = "" if one is first else f"{one.config.name}.localhost"
+                urls[one.config.name] = _url("https", bound, host)
+        return {one.config.name: urls[one.config.name] for one in resources}
+
+    def _serve(self, address: str, handler: Handler, *, tls: bool = True) -> tuple[str, int]:
         try:
-            match request.method, url.path:
-                case "POST", "/faults":
-                    self._faults.add(msgspec.json.decode(request.body, type=Fault))
-                case "DELETE", "/faults":
-                    self._faults.clear(query.get("instance"))
-                case "POST", "/identity":
-                    for name, value in json.loads(request.body).items():
-                        setattr(self._identity, name, value)
-                case "GET", "/received":
-                    body = self._shown(query)
-                case "DELETE", "/received":
-                    self._received.clear()
-                case "GET", "/stats":
-                    body = dump(self._stats())
-                case _:
-                    status, body = 404, b'{"error":"unknown"}'
-        except (ValueError, msgspec.MsgspecError) as error:
-            status, body = 400, dump({"error": str(error)})
-        connection.send(b"HTTP/1.1 %d -\r\ncontent-length: %d\r\n\r\n%b" % (status, len(body), body))
-        connection.finish()
-
-    def _shown(self, query: dict[str, str]) -> bytes:
-        since = float(query.get("since", "0"))
-        instance = query.get("instance")
-        return dump([r.shown() for r in self._received if r.at >= since and instance in (None, r.instance)])
-
-    def _stats(self) -> dict[str, int]:
-        return {
-            "events": sum(resource.events for resource in self._resources),
-            "received": len(self._received),
-            "accepted": self.engine.accepted,
-            "handshakes": self.engine.handshakes,
-            "open": self.engine.open,
-            "tokens": self._identity.issued,
-        }
+            return serve(self.engine, parse_address(address), handler, self._counts, self._context if tls else None)
+        except OSError as error:
+            raise MockConfigError(f"{address}: cannot listen there: {error.strerror}") from None
 
 
-def _url(scheme: str, address: tuple[str, int]) -> str:
-    host = "localhost" if scheme == "https" and address[0] == "127.0.0.1" else address[0]
-    return f"{scheme}://{host}:{address[1]}"
+def _context(config: MockConfig) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(config.certificate, config.private_key)
+    except OSError as error:
+        raise MockConfigError(
+            f"{config.certificate}, {config.private_key}: no certificate and key ({error.strerror or error})"
+        ) from None
+    return context
+
+
+def _by_host(group: list[Resource]) -> Handler:
+    """Instances at one address: the one whose name the host begins with, else the first."""
+    by_name = {one.config.name.lower().encode(): one for one in group}
+
+    def handle(connection: Connection, request: Request) -> None:
+        label = request.headers.get(b"host", b"").partition(b":")[0].partition(b".")[0].lower()
+        by_name.get(label, group[0]).handle(connection, request)
+
+    return handle
+
+
+def _url(scheme: str, bound: tuple[str, int], host: str = "") -> str:
+    """Of an address that is bound. TLS on 127.0.0.1 is `localhost`, by which certificates know it."""
+    address, port = bound
+    if not host:
+        host = "localhost" if scheme == "https" and address == "127.0.0.1" else address
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"

@@ -2,85 +2,83 @@
 
 import contextlib
 import json
+import os
 import select
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from bench.mock.client import MockControl
 from bench.mock.config import MockConfig, dump
 
 _READY_WITHIN = 20.0
+_END_WITHIN = 5.0
+_READY_LINE_AT_MOST = 1 << 20
 
 
-class MockProcess:
-    """A running mock: where it is, and its control."""
+class MockFailed(Exception):
+    """The mock did not start; its own words are on stderr."""
+
+
+class MockProcess(MockControl):
+    """A running mock: where its parts are, and, being its own control, what it can be told."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", ready: dict[str, Any]) -> None:
+        super().__init__(ready["control"])
         self.process = process
         self.urls: dict[str, str] = ready["instances"]
         self.identity: str = ready["identity"]
         self.entra: str = ready["entra"]
-        self._control: str = ready["control"]
 
-    def fault(self, kind: str, **more: object) -> None:
-        """Switch a fault on; the fields are `bench.mock.faults.Fault`'s."""
-        self._ask("POST", "/faults", {"kind": kind, **more})
-
-    def clear(self) -> None:
-        self._ask("DELETE", "/faults")
-
-    def identity_mode(self, mode: str, **more: float) -> None:
-        self._ask("POST", "/identity", {"mode": mode, **more})
-
-    def received(self, instance: str | None = None, since: float = 0.0) -> list[dict[str, Any]]:
-        """The requests it remembers, the oldest first."""
-        query = f"?since={since}" + (f"&instance={instance}" if instance else "")
-        found: list[dict[str, Any]] = self._ask("GET", "/received" + query)
-        return found
-
-    def forget(self) -> None:
-        self._ask("DELETE", "/received")
-
-    def stats(self) -> dict[str, int]:
-        found: dict[str, int] = self._ask("GET", "/stats")
-        return found
-
-    def _ask(self, method: str, path: str, body: object = None) -> Any:
-        request = urllib.request.Request(  # noqa: S310 - always http on loopback
-            self._control + path, method=method, data=None if body is None else json.dumps(body).encode()
-        )
-        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
-            return json.loads(answer.read())
+    @property
+    def control(self) -> MockControl:
+        return self
 
 
 @contextlib.contextmanager
-def mock_process(config: MockConfig, wrap: Callable[[list[str]], list[str]] | None = None) -> Iterator[MockProcess]:
-    """Run the mock for as long as the context lasts. `wrap` may change the command, to pin it to a core for one."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "mock.toml"
-        path.write_text(dump(config))
+def mock_process(
+    config: MockConfig | Path, wrap: Callable[[list[str]], list[str]] | None = None
+) -> Iterator[MockProcess]:
+    """Run the mock for as long as the context lasts. `wrap` may change the command, to pin it to a core for one.
+    Raises `MockFailed`.
+    """
+    with contextlib.ExitStack() as stack:
+        if isinstance(config, MockConfig):
+            path = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "mock.toml"
+            path.write_text(dump(config), encoding="utf-8")
+        else:
+            path = config
         command = [sys.executable, "-m", "bench", "mock", "--config", str(path)]
-        with subprocess.Popen(wrap(command) if wrap else command, stdout=subprocess.PIPE) as process:
-            try:
-                yield MockProcess(process, _ready(process))
-            finally:
-                process.terminate()
-                try:
-                    process.wait(5)
-                except subprocess.TimeoutExpired:
-                    process.kill()
+        process = stack.enter_context(subprocess.Popen(wrap(command) if wrap else command, stdout=subprocess.PIPE))
+        stack.callback(_end, process)
+        yield MockProcess(process, _ready(process))
 
 
 def _ready(process: "subprocess.Popen[bytes]") -> dict[str, Any]:
+    """The ready line, read without waiting longer than it may take."""
     assert process.stdout is not None
+    descriptor = process.stdout.fileno()
     until = time.monotonic() + _READY_WITHIN
-    while time.monotonic() < until and process.poll() is None:
-        if select.select([process.stdout], [], [], 0.2)[0]:
-            ready: dict[str, Any] = json.loads(process.stdout.readline())
-            return ready
-    raise RuntimeError("the mock did not start")
+    line = b""
+    while not line.endswith(b"\n") and len(line) < _READY_LINE_AT_MOST:
+        left = until - time.monotonic()
+        if left <= 0 or not select.select([descriptor], [], [], left)[0]:
+            raise MockFailed(f"the mock was not ready within {_READY_WITHIN:g} s")
+        part = os.read(descriptor, 1 << 16)
+        if not part:
+            raise MockFailed(f"the mock ended before it was ready, with {process.wait(_END_WITHIN)}")
+        line += part
+    ready: dict[str, Any] = json.loads(line)
+    return ready
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    process.terminate()
+    try:
+        process.wait(_END_WITHIN)
+    except subprocess.TimeoutExpired:
+        process.kill()

@@ -1,16 +1,18 @@
 """How the gateway proves itself to its backends: obtained by azure-identity, refreshed ahead of need, for all workers.
 
-A token is renewed in the middle of its remaining life, at the latest five minutes before its end, in a thread and
-bounded in time. While its source is out, the old one serves for as long as it is valid. What a source says when it
-fails is cut down to one printable line, and never holds a secret.
+A token is renewed in the middle of its remaining life, in a thread and bounded in time. While its source is out, it
+serves for as long as it is valid, and the source is asked again every 1 to 30 seconds. What a source says when it fails
+is cut down to one printable line without secrets; failure, the end of what served meanwhile, and recovery are each
+announced once.
 """
 
 import logging
 import math
 import random
+import re
 import time
-from collections.abc import Callable, Mapping
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Protocol
 
 import trio
 
@@ -18,12 +20,19 @@ from proxy.config.secrets import SecretMissing, resolve
 from proxy.config.structs import Credential
 from proxy.messages import UpstreamCredential
 
-_RESERVE = 300.0
 _ANSWER_WITHIN = 10.0
-_BACKOFF = (1.0, 30.0)
-_LINE = 200
+_EXCHANGE: dict[str, Any] = {"connection_timeout": 3, "read_timeout": 6, "retry_total": 0}
+"""Of azure-identity's pipeline: a thread ends soon after it was given up, and trying again is done here alone."""
+_FIRST_BACKOFF = 1.0
+_BACKOFF_AT_MOST = 30.0
+_KEY_LIFE = 3600.0  # a key never expires, but the file it is in may be replaced
+_LOOK_AT_CLOCK = 60.0
+_LINE = 240
+_OPAQUE = re.compile(r"[\w+=~-]{40,}")  # a token, or a part of one; longer than any word or identifier
 
-logging.getLogger("azure").setLevel(logging.WARNING)
+# What they log of a failure is the exception that arrives here, and goes out from here cut down and once.
+logging.getLogger("azure").setLevel(logging.CRITICAL)
+logging.getLogger("msal").setLevel(logging.CRITICAL)
 
 
 class CredentialFailed(Exception):
@@ -43,9 +52,10 @@ class Source(Protocol):
 
 
 def build(name: str, credential: Credential) -> Source:
-    """The source of a credential. Raises `CredentialFailed` where a secret it refers to is missing."""
+    """The source of a credential. Secrets that it refers to are read anew each time it is asked."""
     if credential.kind == "api_key":
         return lambda: _api_key(name, credential)
+    assert credential.kind in ("managed_identity", "client_secret"), "refused by proxy.config.implemented"
     return lambda: _token(name, credential)
 
 
@@ -59,53 +69,70 @@ def _api_key(name: str, credential: Credential) -> UpstreamCredential:
 
 def _token(name: str, credential: Credential) -> UpstreamCredential:
     """A token from a new azure-identity object: its own cache could hand back one that is about to expire."""
-    from azure.core.exceptions import AzureError
-
+    secret = None
     try:
-        source = _identity(credential)
+        if credential.secret is not None:
+            secret = resolve(credential.secret).reveal()
+        source = _identity(credential, secret)
         try:
             token = source.get_token(credential.scope)
         finally:
             source.close()
     except SecretMissing as error:
         raise CredentialFailed(name, str(error)) from None
-    except AzureError as error:
-        raise CredentialFailed(name, _line(str(getattr(error, "message", None) or error))) from None
-    except (OSError, ValueError) as error:
-        raise CredentialFailed(name, _line(f"{type(error).__name__}: {error}")) from None
+    except Exception as error:  # whatever a library lets out, the gateway lives on
+        raise CredentialFailed(name, _line(error, secret)) from None
+    if not (token.token.isascii() and token.token.isprintable() and token.token):
+        raise CredentialFailed(name, "the answer holds no token that fits into a header")
     return UpstreamCredential("authorization", f"Bearer {token.token}", float(token.expires_on))
 
 
-def _identity(credential: Credential):  # type: ignore[no-untyped-def]
+def _identity(credential: Credential, secret: str | None) -> Any:
     """The azure-identity object for a kind; imported here, since it takes a third of a second."""
     from azure.identity import ClientSecretCredential, ManagedIdentityCredential
 
+    options = dict(_EXCHANGE)
     if credential.kind == "managed_identity":
-        return ManagedIdentityCredential(client_id=credential.client_id)
-    assert credential.kind == "client_secret", "refused by proxy.config.implemented"
+        return ManagedIdentityCredential(client_id=credential.client_id, **options)
     assert credential.tenant_id is not None
     assert credential.client_id is not None
-    assert credential.secret is not None
-    options: dict[str, object] = {}
+    assert secret is not None
     if credential.authority is not None:
         # An authority of one's own choice is not to be confirmed by Entra's public one.
         options |= {"authority": credential.authority, "disable_instance_discovery": True}
     if credential.ca is not None:
         options["connection_verify"] = credential.ca
-    return ClientSecretCredential(
-        credential.tenant_id, credential.client_id, resolve(credential.secret).reveal(), **options
-    )
+    return ClientSecretCredential(credential.tenant_id, credential.client_id, secret, **options)
 
 
-def _line(text: str) -> str:
-    first = text.strip().splitlines()[0] if text.strip() else "no answer"
-    return "".join(c if c.isprintable() else "?" for c in first)[:_LINE]
+def _line(error: Exception, secret: str | None) -> str:
+    """What a library says, for people: its first line, without the secret or anything that looks like one."""
+    text = str(getattr(error, "message", None) or error).strip() or type(error).__name__
+    if secret is not None:
+        text = text.replace(secret, "…")
+    text = _OPAQUE.sub("…", text.splitlines()[0].strip())
+    return "".join(c if c.isprintable() else "?" for c in text)[:_LINE]
+
+
+Obtain = Callable[[], Awaitable[UpstreamCredential]]
+
+
+def in_thread(name: str, credential: Credential) -> Obtain:
+    """The source of a credential, asked in a thread: one at a time, so that a source that hangs holds up no other."""
+    source = build(name, credential)
+    limiter = trio.CapacityLimiter(1)
+
+    async def obtain() -> UpstreamCredential:
+        return await trio.to_thread.run_sync(source, abandon_on_cancel=True, limiter=limiter)
+
+    return obtain
 
 
 class Refresher:
     """Keeps every credential fresh. `publish` gets all of them when one changed, `announce` what people should know.
 
-    `first` is set when each has been obtained or has failed once. `failing` names those whose source is out.
+    `current` is what there is, expired ones included; `failing` names those whose source is out, and says why. `first`
+    is set when each has been obtained or has failed once. Times are Unix times of `wall`; `uniform` is in [0, 1).
     """
 
     def __init__(
@@ -114,7 +141,7 @@ class Refresher:
         publish: Callable[[dict[str, UpstreamCredential]], None],
         announce: Callable[[str], None],
         *,
-        build: Callable[[str, Credential], Source] = build,
+        obtainer: Callable[[str, Credential], Obtain] = in_thread,
         wall: Callable[[], float] = time.time,
         uniform: Callable[[], float] = random.random,
     ) -> None:
@@ -124,13 +151,15 @@ class Refresher:
         self._definitions = dict(credentials)
         self._publish = publish
         self._announce = announce
-        self._build = build
+        self._obtainer = obtainer
         self._wall = wall
         self._uniform = uniform
         self._tasks: dict[str, trio.CancelScope] = {}
-        self._tried: set[str] = set()
+        self._announced: dict[str, bool] = {}  # failures, and whether there was something to serve with
         self._changed = trio.Event()
-        self._limiter = trio.CapacityLimiter(8)
+
+    def __repr__(self) -> str:
+        return f"<Refresher {len(self.current)}/{len(self._definitions)}, {len(self.failing)} failing>"
 
     async def run(self) -> None:
         """Refresh for ever, a task for each credential."""
@@ -140,61 +169,101 @@ class Refresher:
                 for name, definition in self._definitions.items():
                     if name not in self._tasks:
                         self._tasks[name] = scope = trio.CancelScope()
-                        nursery.start_soon(self._keep, name, definition, scope)
+                        nursery.start_soon(self._keep, name, self._obtainer(name, definition), scope)
                 self._check_first()
                 await self._changed.wait()
 
     def reconfigure(self, credentials: Mapping[str, Credential]) -> None:
-        """New definitions; what is unchanged keeps its token, and what changed serves on until its new one is there."""
-        for name in list(self._tasks):
-            if credentials.get(name) != self._definitions.get(name):
-                self._tasks.pop(name).cancel()
-        for name in list(self.current):
-            if name not in credentials:
-                del self.current[name]
+        """New definitions. A token whose definition is unchanged stays; what changed serves on until the new is there.
+
+        Keys are read again, and sources that failed are asked again, since files may have changed that they rest on.
+        """
+        for name, old in self._definitions.items():
+            new = credentials.get(name)
+            if new != old:
                 self.failing.pop(name, None)
+                self._announced.pop(name, None)
+            elif old.kind != "api_key" and name not in self.failing:
+                continue
+            if name in self._tasks:
+                self._tasks.pop(name).cancel()
         self._definitions = dict(credentials)
+        self._adopt({name: held for name, held in self.current.items() if name in credentials})
         self._changed.set()
 
-    async def _keep(self, name: str, definition: Credential, scope: trio.CancelScope) -> None:
+    async def _keep(self, name: str, obtain: Obtain, scope: trio.CancelScope) -> None:
+        backoff = _FIRST_BACKOFF
         with scope:
-            backoff = _BACKOFF[0]
             while True:
+                failed = None
                 try:
-                    fresh = await self._fetch(name, definition)
-                except CredentialFailed as failed:
-                    if name not in self.failing:
-                        self._announce(f"{failed}; trying again")
-                    self.failing[name] = failed.fact
-                    wait = backoff * (0.75 + self._uniform() / 2)
-                    backoff = min(backoff * 2, _BACKOFF[1])
+                    fresh = await self._obtained(name, obtain)
+                except CredentialFailed as error:
+                    failed = error
+                if scope.cancel_called:
+                    return  # overtaken by a new definition while the answer was on its way
+                if failed is not None:
+                    self._note_failure(failed)
+                    wait = max(_FIRST_BACKOFF, backoff * (0.5 + self._uniform() / 2))
+                    backoff = min(backoff * 2, _BACKOFF_AT_MOST)
                 else:
-                    if self.failing.pop(name, None) is not None:
-                        self._announce(f"credential '{name}' is obtained again")
-                    backoff = _BACKOFF[0]
-                    self.current = {**self.current, name: fresh}
-                    self._publish(self.current)
+                    self._note_success(name)
+                    self._adopt({**self.current, name: fresh})
                     wait = self._until_refresh(fresh)
-                self._tried.add(name)
+                    backoff = _FIRST_BACKOFF
                 self._check_first()
-                await trio.sleep(wait)
+                await self._sleep(wait)
 
-    async def _fetch(self, name: str, definition: Credential) -> UpstreamCredential:
+    async def _obtained(self, name: str, obtain: Obtain) -> UpstreamCredential:
         try:
             with trio.fail_after(_ANSWER_WITHIN):
-                return await trio.to_thread.run_sync(
-                    self._build(name, definition), abandon_on_cancel=True, limiter=self._limiter
-                )
+                fresh = await obtain()
         except trio.TooSlowError:
             raise CredentialFailed(name, f"no answer within {_ANSWER_WITHIN:.0f} s") from None
+        if fresh.expires <= self._wall():
+            raise CredentialFailed(name, "the answer is a token that has expired")
+        return fresh
+
+    def _adopt(self, credentials: dict[str, UpstreamCredential]) -> None:
+        if credentials != self.current:
+            self.current = credentials
+            self._publish(credentials)
+
+    def _note_failure(self, failed: CredentialFailed) -> None:
+        name = failed.name
+        self.failing[name] = failed.fact
+        held = self.current.get(name)
+        left = held.expires - self._wall() if held is not None else 0.0
+        serves = left > 0
+        if self._announced.get(name) == serves:
+            return
+        self._announced[name] = serves
+        if math.isinf(left):
+            meanwhile = "the old one serves on"
+        elif serves:
+            meanwhile = f"the old one serves for {left / 60:.0f} min more"
+        else:
+            meanwhile = "its backends cannot be used"
+        self._announce(f"{failed}; {meanwhile}, trying again")
+
+    def _note_success(self, name: str) -> None:
+        self.failing.pop(name, None)
+        if self._announced.pop(name, None) is not None:
+            self._announce(f"credential '{name}' is obtained again")
 
     def _until_refresh(self, fresh: UpstreamCredential) -> float:
-        """Seconds to half of what is left, less up to a tenth; sooner where that comes too close to the end."""
+        """Seconds to half of what is left, less up to a tenth. For tokens of ten minutes and more, that is at least
+        five minutes before the end; a source that gives the same token again (IMDS does) is asked ever more often.
+        """
         left = fresh.expires - self._wall()
-        if math.isinf(left):
-            return 3600.0  # a key in a file may be replaced
-        return max(1.0, min(left / 2 * (1 - self._uniform() / 10), left - _RESERVE))
+        return _KEY_LIFE if math.isinf(left) else max(1.0, left / 2 * (1 - self._uniform() / 10))
+
+    async def _sleep(self, seconds: float) -> None:
+        """Until `seconds` have passed by either clock: one stands still while the machine sleeps, one may be set."""
+        woken, due = trio.current_time() + seconds, self._wall() + seconds
+        while (left := min(woken - trio.current_time(), due - self._wall())) > 0:
+            await trio.sleep(min(left, _LOOK_AT_CLOCK))
 
     def _check_first(self) -> None:
-        if self._tried.issuperset(self._definitions):
+        if self._definitions.keys() <= self.current.keys() | self.failing.keys():
             self.first.set()

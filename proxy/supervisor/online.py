@@ -1,5 +1,6 @@
 """`penstock check --online`: does what the configuration names answer? Each thing once, all at a time, each bounded."""
 
+import logging
 import socket
 import ssl
 import sys
@@ -23,6 +24,7 @@ class Failed(Exception):
 
 def check(config: Config, *, within: float = _WITHIN) -> int:
     """Try every credential and every backend, say how each went in at most `within` seconds each; the exit code."""
+    logging.getLogger("azure").setLevel(logging.CRITICAL)  # what it warns of is said here, once
     attempts: dict[str, Callable[[], None]] = {}
     for name, credential in config.credentials.items():
         attempts[f"credential {name}"] = _credential(build(name, credential))

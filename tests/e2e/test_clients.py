@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
 import openai
 import pytest
 from openai import AsyncAzureOpenAI, AzureOpenAI, OpenAI
@@ -24,7 +23,7 @@ class Sdk:
         self._made: list[Any] = []
 
     def azure(self, key: str = KEY) -> Any:
-        http: Any = httpx.Client(verify=self._gateway.context())
+        http = openai.DefaultHttpxClient(verify=self._gateway.context())
         return self._keep(
             AzureOpenAI(
                 azure_endpoint=self._gateway.url, api_key=key, api_version=VERSION, http_client=http, max_retries=0
@@ -32,7 +31,7 @@ class Sdk:
         )
 
     def plain(self, key: str = KEY) -> Any:
-        http: Any = httpx.Client(verify=self._gateway.context())
+        http = openai.DefaultHttpxClient(verify=self._gateway.context())
         return self._keep(
             OpenAI(base_url=f"{self._gateway.url}/openai/v1", api_key=key, http_client=http, max_retries=0)
         )
@@ -88,7 +87,7 @@ def test_chat_async(calm: Gateway) -> None:
         return "".join([c.choices[0].delta.content or "" async for c in stream if c.choices])
 
     async def many() -> list[str]:
-        http: Any = httpx.AsyncClient(verify=calm.context())
+        http = openai.DefaultAsyncHttpxClient(verify=calm.context())
         async with AsyncAzureOpenAI(
             azure_endpoint=calm.url, api_key=KEY, api_version=VERSION, http_client=http, max_retries=0
         ) as client:

@@ -190,6 +190,7 @@ def test_a_client_that_leaves(calm: Gateway, mock: MockProcess) -> None:
             received += sock.recv(65536)
         left = time.time()
     gone = wait_for(lambda: next((r for r in mock.received() if r["gone_after"] is not None), None))
+    assert gone["gone_after"] is not None
     assert gone["at"] + gone["gone_after"] - left < 1.0
     record = calm.record(lambda r: r["model"] == "slow" and r["end"] == "client_gone")
     assert record["tokens"]["estimated"] is True
@@ -203,6 +204,7 @@ def test_a_client_that_leaves_before_the_first_byte(calm: Gateway, mock: MockPro
         sock.sendall(ask())
         wait_for(lambda: mock.received())
     gone = wait_for(lambda: next((r for r in mock.received() if r["gone_after"] is not None), None))
+    assert gone["gone_after"] is not None
     assert gone["gone_after"] < 5
     assert calm.record(lambda r: r["end"] == "client_gone" and r["status"] is None)["decision"] == "allowed"
 

@@ -1,0 +1,36 @@
+"""The kernel's account covers a process and what it has started."""
+
+import os
+import subprocess
+import sys
+import time
+
+from bench.compare.cpu import busy_seconds, cpu_seconds, family, memory_bytes
+
+_PARENT = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'input()'])"
+
+
+def test_a_family_has_its_grandchildren() -> None:
+    with subprocess.Popen([sys.executable, "-c", _PARENT], stdin=subprocess.PIPE) as parent:
+        until = time.monotonic() + 10
+        while len(family(parent.pid)) < 2 and time.monotonic() < until:
+            time.sleep(0.01)
+        found = family(parent.pid)
+        assert found[0] == parent.pid
+        assert len(found) == 2
+        assert parent.pid in family(os.getpid())
+        assert memory_bytes(found) > memory_bytes([parent.pid]) > 0
+
+
+def test_work_is_accounted_for() -> None:
+    before, busy = cpu_seconds([os.getpid()]), busy_seconds()
+    sum(number * number for number in range(500_000))
+    assert cpu_seconds([os.getpid()]) > before
+    assert busy_seconds() >= busy
+
+
+def test_a_process_that_is_gone_counts_nothing() -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
+        gone.wait()
+    assert cpu_seconds([gone.pid]) == 0
+    assert memory_bytes([gone.pid]) == 0

@@ -1,0 +1,139 @@
+"""The load over real sockets and TLS: what it counts is what the mock did, and what goes wrong is counted as wrong."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+from bench.load.connection import Plan
+from bench.load.engine import Load, Target
+from bench.load.workload import plain, stream
+from bench.mock.process import MockProcess
+from certs.pki import Pki
+
+KEY = {"api-key": "bench"}
+PLAIN = Plan(workload=plain("localhost", KEY))
+PACED = Plan(workload=stream("localhost", KEY, 10, "paced"), interval=0.005)
+
+
+@contextmanager
+def load(target: Target) -> Iterator[Load]:
+    with closing(Load(target)) as running:
+        yield running
+
+
+def test_closed_loop_answers_are_compared_and_counted(target: Target) -> None:
+    with load(target) as running:
+        running.start(3, PLAIN)
+        running.run(0.3)
+        assert running.finish(3.0) == 0
+        assert not running.results.errors
+        assert running.results.answers == running.asked > 3
+        assert running.results.first_byte.count == running.asked
+        assert running.results.tls.startswith("TLSv1.3")
+
+
+def test_streams_are_counted_by_events_and_measured_by_their_schedule(target: Target) -> None:
+    with load(target) as running:
+        running.start(2, PACED)
+        running.run(0.2)
+        assert running.finish(3.0) == 0
+        assert not running.results.errors
+        assert running.results.events == running.results.answers * 15
+        assert running.results.first_byte.count == running.results.answers
+        assert running.results.late.count > 0
+
+
+def test_open_loop_asks_at_its_rate_over_kept_connections(target: Target, mock: MockProcess) -> None:
+    accepted = mock.stats()["accepted"]
+    with load(target) as running:
+        running.offer(200.0, PLAIN, connections=4)
+        running.run(0.5)
+        assert running.finish(3.0) == 0
+        assert not running.results.errors
+        assert 90 <= running.asked <= 101
+        assert running.results.answers == running.asked
+    assert mock.stats()["accepted"] - accepted <= 4 + 1  # the control's own question is one
+
+
+def test_open_loop_counts_the_wait_for_a_connection(target: Target) -> None:
+    with load(target) as running:
+        running.offer(100.0, PACED, connections=1)  # an answer takes some 70 ms: seven fall due meanwhile
+        running.run(0.6)
+        running.finish(0.3)
+        assert running.results.first_byte.max > 0.1
+
+
+def test_handshakes_count_when_the_server_has_said_goodbye(target: Target) -> None:
+    with load(target) as running:
+        running.start(2, Plan())
+        running.run(0.3)
+        running.finish(2.0)
+        assert running.results.handshakes > 2
+        assert not running.results.errors
+
+
+def test_clients_that_leave_are_gone_in_mid_stream(target: Target, mock: MockProcess) -> None:
+    mock.forget()
+    with load(target) as running:
+        plan = Plan(workload=PACED.workload, leave_after=5, tagged=True)
+        running.start(1, plan)
+        running.start(1, Plan(workload=PACED.workload, leave_after=5, tagged=True, farewell=True))
+        running.run(0.2)
+        running.finish(2.0)
+        assert not running.results.errors
+        assert running.results.answers == 0
+        assert len(running.left) == running.asked > 2
+    assert all(received["gone_after"] is not None for received in mock.received())
+
+
+def test_clients_that_never_read_stay(target: Target) -> None:
+    with load(target) as running:
+        running.start(3, Plan(workload=stream("localhost", KEY, 2000), reads=False))
+        running.run(0.3)
+        assert running.open == 3
+        assert running.results.events == 0
+        assert not running.results.errors
+
+
+def test_a_refusal_is_an_error_by_its_status(target: Target) -> None:
+    with load(target) as running:
+        running.start(1, Plan(workload=plain("localhost", {"api-key": "wrong"}), returns=False))
+        running.run(0.2)
+        assert running.results.errors == {"status 401": 1}
+        assert running.open == 0
+
+
+def test_a_reset_connection_is_an_error_and_is_replaced(target: Target, mock: MockProcess) -> None:
+    mock.fault("reset", times=1)
+    with load(target) as running:
+        running.start(1, PLAIN)
+        running.run(0.3)
+        running.finish(2.0)
+        assert running.results.failed == 1
+        assert running.results.answers > 0
+        assert len(running.failed) == 1
+
+
+def test_no_one_at_home(pki: Pki) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    with load(Target("localhost", port, str(pki.server_root))) as running:
+        running.start(1, Plan(returns=False))
+        running.run(0.1)
+        assert running.results.errors == {"connecting: ECONNREFUSED": 1}
+
+
+def test_a_server_that_speaks_no_tls(pki: Pki) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=_greet, args=(server,), daemon=True).start()
+        with load(Target("localhost", server.getsockname()[1], str(pki.server_root))) as running:
+            running.start(1, Plan(returns=False))
+            running.run(0.3)
+            assert running.results.errors == {"handshaking: WRONG_VERSION_NUMBER": 1}
+
+
+def _greet(server: socket.socket) -> None:
+    with server.accept()[0] as peer:
+        peer.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        peer.recv(4096)
