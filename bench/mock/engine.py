@@ -9,6 +9,7 @@ import errno
 import heapq
 import os
 import select
+import signal
 import socket
 import time
 from collections.abc import Callable
@@ -33,8 +34,8 @@ class Engine:
         self._ticks: list[int] = []  # the keys of `_slots`, as a heap
         self._soon: list[Callable[[], None]] = []
         self._running = True
-        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self.watch(self._wake, select.EPOLLIN, lambda _: None)
+        woken, self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self.watch(woken, select.EPOLLIN, lambda _: None)
 
     def listen(self, address: tuple[str, int], accepted: Callable[[socket.socket], None]) -> tuple[str, int]:
         """Accept at an address, port 0 for any free one; where that is. Raises `OSError`."""
@@ -83,10 +84,18 @@ class Engine:
         else:
             slot.append(call)
 
+    def stop_on(self, *signals: signal.Signals) -> None:
+        """Leave `run` on these. One that arrives on the way into `epoll_wait` still ends it: the kernel's handler writes
+        to the pipe, while Python's would wait for the next event.
+        """
+        signal.set_wakeup_fd(self._wake)
+        for number in signals:
+            signal.signal(number, lambda *_: self.stop())
+
     def stop(self) -> None:
-        """Leave `run`; may be called by a signal handler."""
+        """Leave `run`."""
         self._running = False
-        os.eventfd_write(self._wake, 1)
+        os.write(self._wake, b"\0")
 
     def run(self) -> None:
         ready, slots, ticks = self._ready, self._slots, self._ticks

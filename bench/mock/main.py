@@ -32,8 +32,7 @@ def run(path: str) -> int:
     except (MockConfigError, OSError) as error:  # ssl.SSLError is one of these
         print(error, file=sys.stderr)
         return 1
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: mock.engine.stop())
+    mock.engine.stop_on(signal.SIGTERM, signal.SIGINT)
     print(json.dumps({"event": "ready", **mock.addresses}), flush=True)
     gc.freeze()  # what is there by now stays; no collection needs to look at it again
     mock.engine.run()
