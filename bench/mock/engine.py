@@ -85,7 +85,7 @@ class Engine:
             slot.append(call)
 
     def stop_on(self, *signals: signal.Signals) -> None:
-        """Leave `run` on these. One that arrives on the way into `epoll_wait` still ends it: the kernel's handler writes
+        """Leave `run` on these. One that arrives on the way into `epoll_wait` ends it too: the kernel's handler writes
         to the pipe, while Python's would wait for the next event.
         """
         signal.set_wakeup_fd(self._wake)
