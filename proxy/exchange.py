@@ -19,6 +19,7 @@ from proxy import answer
 from proxy.config.structs import Client
 from proxy.forwarding import Forwarding, Sent
 from proxy.identity.authenticate import Presented, split_bearer
+from proxy.identity.known import Undecided
 from proxy.identity.principal import Principal
 from proxy.messages import Uncounted
 from proxy.policy.lease import Admission
@@ -109,7 +110,10 @@ class Exchange:
         if worker.in_flight > view.bounds.requests:
             raise Refused(Reason.OVERLOADED, "bounds.requests", retry_after=1.0)
         self.target = target = self._parse(head)
-        self.principal = principal = self._authenticate(head)
+        try:
+            self.principal = principal = self._authenticate(head)
+        except Undecided as undecided:
+            self.principal = principal = await self._authenticate_later(head, undecided)
         self.client = view.clients[principal.client]
         if target.operation.body == "none":
             await self._admit()
@@ -157,6 +161,14 @@ class Exchange:
         record.user = principal.user
         record.credential = CredentialUsed(principal.kind, principal.fingerprint)
         return principal
+
+    async def _authenticate_later(self, head: RequestHead, undecided: Undecided) -> Principal:
+        """Once more, when the supervisor has settled what the decision rests on."""
+        await self.worker.settle(undecided.question)
+        try:
+            return self._authenticate(head)
+        except Undecided as still:
+            raise Refused(still.otherwise, still.question.about) from None
 
     # Authorize.
 

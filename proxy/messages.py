@@ -6,7 +6,8 @@ as an event. Only plain data: no file is opened and nothing is decided in this m
 
 import msgspec
 
-from proxy.config.structs import Backend, Bounds, Bytes, Client, Model, Routing, Seconds
+from proxy.config.structs import Backend, Bounds, Bytes, Client, Issuer, Model, Routing, Seconds
+from proxy.identity.known import AskCertificate, AskKeys, CertificateVerdict, ClientKey, IssuerKeys, Settled
 from proxy.policy.budget import Ask, Granted, Recall, Return
 
 
@@ -41,6 +42,7 @@ class Snapshot(Message, frozen=True):
     tls: Tls
     bounds: Bounds
     clients: tuple[Client, ...]
+    issuers: tuple[Issuer, ...]
     models: tuple[Model, ...]
     backends: tuple[Backend, ...]
     trust: dict[str, bytes]  # a backend's `ca` → PEM
@@ -64,6 +66,27 @@ class UpstreamCredential(msgspec.Struct, frozen=True):
 
 class UpstreamCredentials(Message, frozen=True):
     by_name: dict[str, UpstreamCredential]
+
+
+class SigningKeys(Message, frozen=True):
+    """The keys of all issuers, by the issuer's name in the configuration."""
+
+    by_issuer: dict[str, IssuerKeys]
+
+
+class ClientKeys(Message, frozen=True):
+    """All keys that were issued and are neither revoked nor expired, by keyed digest. Never printed."""
+
+    by_digest: dict[bytes, ClientKey]
+
+    def __repr__(self) -> str:
+        return f"ClientKeys({len(self.by_digest)})"
+
+
+class Verdicts(Message, frozen=True):
+    """What is known of certificates by now, where it is new or has changed."""
+
+    certificates: tuple[CertificateVerdict, ...]
 
 
 class Drain(Message, frozen=True):
@@ -127,8 +150,10 @@ class Tallies(Message, frozen=True):
     gauges: dict[str, list[tuple[tuple[str, ...], float]]]
 
 
-Downward = Snapshot | UpstreamCredentials | Drain | Written | Granted | Recall
-Upward = Ready | Records | Uncounted | BreakerChanged | Tallies | Ask | Return
+Downward = (
+    Snapshot | UpstreamCredentials | SigningKeys | ClientKeys | Verdicts | Settled | Drain | Written | Granted | Recall
+)
+Upward = Ready | Records | Uncounted | BreakerChanged | Tallies | Ask | Return | AskKeys | AskCertificate
 
 
 def _decode_hook(kind: type, value: object) -> object:

@@ -50,6 +50,7 @@ class Reason(Enum):
     CREDENTIAL_MISSING = "credential_missing"
     DUPLICATE_CREDENTIAL = "duplicate_credential"
     UNSUPPORTED_CREDENTIAL = "unsupported_credential"
+    IDENTITY_UNAVAILABLE = "identity_unavailable"
     # policy
     NOT_GRANTED = "not_granted"
     FEATURE_NOT_GRANTED = "feature_not_granted"
@@ -108,6 +109,9 @@ _TERMS: dict[Reason, Terms] = {
     Reason.CREDENTIAL_MISSING: Terms(401, "401", "Access denied: a further credential is required.", False),
     Reason.DUPLICATE_CREDENTIAL: Terms(400, "BadRequest", "A credential header was sent more than once.", False),
     Reason.UNSUPPORTED_CREDENTIAL: Terms(401, "401", "Access denied: the credential is not valid.", False),
+    Reason.IDENTITY_UNAVAILABLE: Terms(
+        503, "ServiceUnavailable", "The credential cannot be verified at present; try again."
+    ),
     Reason.NOT_GRANTED: Terms(
         403, "OperationNotAllowed", "This client may not use this operation with this model.", False
     ),

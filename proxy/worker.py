@@ -23,15 +23,20 @@ import trio
 from proxy import logs
 from proxy.channel import Channel, ChannelBroken
 from proxy.exchange import Exchange
+from proxy.identity.known import Known, Question, Settled
 from proxy.messages import (
     BreakerChanged,
+    ClientKeys,
+    Downward,
     Drain,
     Ready,
     Records,
+    SigningKeys,
     Snapshot,
     Uncounted,
     UpstreamCredential,
     UpstreamCredentials,
+    Verdicts,
     Written,
     decode_downward,
 )
@@ -53,6 +58,9 @@ from proxy.wire.server import ClientConnection
 from proxy.wire.tls import backend_context
 
 _OWNER_WAIT = 0.020
+_VERDICT_WAIT = 2.0
+_QUESTIONS = 1_000
+_WAITERS = 2_000
 _REPORT_EVERY = 0.025
 _TALLY_EVERY = 1.0
 _LEASES_EVERY = 0.1
@@ -60,6 +68,16 @@ _PRUNE_EVERY = 5.0
 _ORPHAN_DRAIN = 60.0
 
 _log = logging.getLogger("penstock.worker")
+
+
+class _Question:
+    """One that the supervisor was asked, and those who wait for its answer."""
+
+    __slots__ = ("available", "settled")
+
+    def __init__(self) -> None:
+        self.settled = trio.Event()
+        self.available = False
 
 
 class Worker:
@@ -76,6 +94,7 @@ class Worker:
         self.router: Router
         self.pools: dict[str, Pool] = {}
         self.credentials: dict[str, UpstreamCredential] = {}
+        self.known = Known()
         self.estimator = Estimator()
         self.hints = UsageHints()
         self.tally = Tally()
@@ -90,6 +109,8 @@ class Worker:
         self._slots: list[int] = []
         self._lines: list[bytes] = []
         self._granted: dict[str, trio.Event] = {}
+        self._questions: dict[str, _Question] = {}
+        self._waiters = 0
         self._serving = trio.CancelScope()
         self._connections: trio.Nursery
 
@@ -132,13 +153,24 @@ class Worker:
                     return
                 self._take(message)
 
-    def _take(self, message: Snapshot | UpstreamCredentials | Written | Granted | Recall | Drain) -> None:
+    def _take(self, message: Downward) -> None:
         now = time.monotonic()
         match message:
             case Snapshot():
                 self._adopt(message)
             case UpstreamCredentials():
                 self.credentials = message.by_name
+            case SigningKeys():
+                self.known.signing_keys = message.by_issuer
+            case ClientKeys():
+                self.known.client_keys = message.by_digest
+            case Verdicts():
+                self.known.certificates.update((verdict.thumbprint, verdict) for verdict in message.certificates)
+            case Settled():
+                question = self._questions.pop(message.about, None)
+                if question is not None:
+                    question.available = message.available
+                    question.settled.set()
             case Written():
                 for slot in message.slots:
                     self.journal.free(slot)
@@ -244,6 +276,25 @@ class Worker:
             admission = self.leases.admit(client, tokens, time.monotonic())
             if isinstance(admission, Admission):
                 return admission
+
+    async def settle(self, question: Question) -> None:
+        """Have the supervisor settle what only it can, once for all who wait for it. Raises `Refused`."""
+        asked = self._questions.get(question.about)
+        if asked is None and len(self._questions) < _QUESTIONS:
+            asked = self._questions[question.about] = _Question()
+            self._channel.post(question)
+        if asked is not None and self._waiters < _WAITERS:
+            self._waiters += 1
+            try:
+                with trio.move_on_after(_VERDICT_WAIT):
+                    await asked.settled.wait()
+                    if asked.available:
+                        return
+            finally:
+                self._waiters -= 1
+                if not asked.settled.is_set() and self._questions.get(question.about) is asked:
+                    del self._questions[question.about]  # the next one asks anew
+        raise Refused(Reason.IDENTITY_UNAVAILABLE, question.about, retry_after=1.0)
 
     # What the supervisor is told.
 

@@ -36,6 +36,7 @@ from proxy.policy.budget import Ask, Budgets, Outgoing, Return
 from proxy.record.audit import AuditLog
 from proxy.supervisor import snapshot as snapshots
 from proxy.supervisor.credentials import Refresher
+from proxy.supervisor.events import Event, Events
 from proxy.supervisor.records import RecordKeeper
 from proxy.supervisor.sockets import AddressUnusable, listen
 from proxy.supervisor.status import Overview, certificates
@@ -94,6 +95,7 @@ class Supervisor:
         self._token = _admin_token(config)
         self._audit = AuditLog(Path(config.audit.path), rotate_at=int(config.audit.rotate_at), keep=config.audit.keep)
         self.metrics = Metrics()
+        self.events = Events()
         self.keeper = RecordKeeper(self._audit, counted=self.metrics.count_usage, lost=self.metrics.count_lost)
         self.budgets = Budgets({client.name: client.limits for client in config.clients}, count)
         self.breakers: dict[tuple[str, str], dict[int, BreakerSeen]] = {}
@@ -275,7 +277,7 @@ class Supervisor:
             worker.post(UpstreamCredentials(credentials))
 
     def _announce(self, text: str) -> None:
-        _log.warning("%s", text)
+        self.events.announce(Event("credential", "warning", text))
 
 
 def _admin_token(config: Config) -> str:

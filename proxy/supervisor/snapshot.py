@@ -22,6 +22,7 @@ def build(config: Config, version: int, workers: int) -> Snapshot:
         ),
         bounds=listen.bounds,
         clients=config.clients,
+        issuers=config.issuers,
         models=config.models,
         backends=config.backends,
         trust={path: Path(path).read_bytes() for path in sorted(trust)},
