@@ -69,6 +69,7 @@ class Reason(Enum):
     OVERLOADED = "overloaded"
     DRAINING = "draining"
     CREDENTIAL_UNAVAILABLE = "credential_unavailable"
+    LIMITS_UNAVAILABLE = "limits_unavailable"
     INTERNAL = "internal"
 
     @property
@@ -137,6 +138,7 @@ _TERMS: dict[Reason, Terms] = {
     Reason.CREDENTIAL_UNAVAILABLE: Terms(
         503, "ServiceUnavailable", "The gateway cannot reach its backends at present."
     ),
+    Reason.LIMITS_UNAVAILABLE: Terms(503, "ServiceUnavailable", "The gateway is at its limits; try again."),
     Reason.INTERNAL: Terms(500, "InternalServerError", "The gateway failed to handle the request."),
 }
 

@@ -57,7 +57,8 @@ from proxy.wire.pump import Pump
 from proxy.wire.server import ClientConnection
 from proxy.wire.tls import backend_context
 
-_OWNER_WAIT = 0.020
+_OWNER_WAIT = 1.0
+_ASK_AGAIN = 0.05
 _VERDICT_WAIT = 2.0
 _QUESTIONS = 1_000
 _WAITERS = 2_000
@@ -257,9 +258,18 @@ class Worker:
             connection.link.say_goodbye()
 
     async def admit(self, client: str, tokens: int) -> Admission:
-        """A share of the client's budgets. Asks their owner once if this worker's is spent. Raises `Refused`."""
-        admission = self.leases.admit(client, tokens, time.monotonic())
+        """A share of the client's budgets. Waits for their owner if this worker's is spent. Raises `Refused`.
+
+        The owner decides within `budget.HOLD`. One that does not answer is busy, as this worker may be, and that is no
+        reason to tell a client that its budget is spent: the request waits on, and gets a 503 in the end.
+        """
+        leases = self.leases
+        admission = leases.admit(client, tokens, time.monotonic())
         if isinstance(admission, Admission):
+            if leases.ahead:
+                for ask in leases.ahead:
+                    self._channel.post(ask)
+                leases.ahead.clear()
             return admission
         deadline = trio.current_time() + _OWNER_WAIT
         while True:
@@ -269,11 +279,11 @@ class Worker:
                 raise Refused(reason, denied.budget, retry_after=None if denied.never else denied.retry_after)
             if admission.ask is not None:
                 self._channel.post(admission.ask)
-            with trio.move_on_at(deadline) as scope:
+            if trio.current_time() >= deadline:
+                raise Refused(Reason.LIMITS_UNAVAILABLE, admission.budget, retry_after=1.0)
+            with trio.move_on_after(_ASK_AGAIN):
                 await self._granted.setdefault(client, trio.Event()).wait()
-            if scope.cancelled_caught:
-                raise Refused(Reason(admission.budget), "the owner of the budget did not answer", retry_after=1.0)
-            admission = self.leases.admit(client, tokens, time.monotonic())
+            admission = leases.admit(client, tokens, time.monotonic())
             if isinstance(admission, Admission):
                 return admission
 

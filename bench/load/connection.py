@@ -198,7 +198,7 @@ class Connection:
 
     def _fail(self, kind: str) -> None:
         self._load.results.errors[kind] += 1
-        self._load.failed.add(self.port)
+        self._load.failed[self.port] = kind
         self.close()
         self._load.finished(self, failed=True)
 

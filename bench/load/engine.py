@@ -49,7 +49,7 @@ class _Offer(msgspec.Struct):
 class Load:
     """Clients against one target; they live while `run` or `finish` does.
 
-    `asked` counts the requests sent. `failed` has the local ports of connections that failed, `left` the Unix times at
+    `asked` counts the requests sent. `failed` says by local port why a connection failed, `left` the Unix times at
     which tagged requests were left.
     """
 
@@ -58,7 +58,7 @@ class Load:
         self.results = Results()
         self.asked = 0
         self.left: dict[str, float] = {}
-        self.failed: set[int] = set()
+        self.failed: dict[int, str] = {}
         self._again = True
         self._epoll = select.epoll()
         self._by_fd: dict[int, Connection] = {}

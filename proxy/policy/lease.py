@@ -1,8 +1,9 @@
 """The worker's side of limits: shares of each client's budgets, spent from memory.
 
 `admit` decides on the spot where the share suffices. Where it does not, it says what to ask the owner (once, whoever
-else waits for the same client), and is called again with the answer. After a denial, requests of that client are
-refused here for a moment, so that a storm over the limit does not become a storm on the owner.
+else waits for the same client), and is called again with the answer. A share that runs low, or ends soon, is asked for
+ahead, so that a busy client's requests wait for nobody. After a denial, requests of that client are refused here for a
+moment, so that a storm over the limit does not become a storm on the owner.
 
 A share of a minute's budget is one lease at a time: a new one sends the rest of the old one back, tied to the window
 slot it was debited to. Nothing in here performs I/O or reads a clock; `now` is the machine's monotonic time.
@@ -18,6 +19,8 @@ from proxy.policy.window import SPAN, ends
 
 _REMEMBERED = 0.05  # s: how long a denial answers for the owner
 _ASK_AGAIN = 0.05  # s: an ask that was not answered by then is lost
+_AHEAD = 0.25  # s before a lease's end at which the next one is asked for
+_LOW = 4  # a share is low at one part in so many of what was granted
 _IDLE_SLOTS = 1.0  # s: how often unused concurrency slots go back
 _BUDGETS = ("requests_per_minute", "tokens_per_minute", "concurrent_requests")
 _TRY_LATER = 1.0  # s: when a slot will be free, nobody knows
@@ -55,12 +58,13 @@ _UNLIMITED = Admission(None, 0, 0, 0)
 
 
 class _Lease:
-    """Unspent units of one budget a minute, all of one window slot."""
+    """Unspent units of one budget a minute, all of one window slot. At `low` units the next are asked for."""
 
-    __slots__ = ("ends", "slot", "units")
+    __slots__ = ("ends", "low", "slot", "units")
 
     def __init__(self) -> None:
         self.units = 0
+        self.low = 0
         self.slot = 0
         self.ends = 0.0
 
@@ -129,12 +133,14 @@ def _take_over(lease: _Lease, credit: dict[int, int], slot: int, units: int) -> 
     lease.slot = slot
     lease.ends = ends(slot)
     lease.units += units
+    lease.low = lease.units // _LOW
 
 
 class Leases:
-    """All shares of one worker."""
+    """All shares of one worker. `ahead` collects what is to be asked for, though nobody waits for it yet."""
 
     def __init__(self, limits: Mapping[str, Limits]) -> None:
+        self.ahead: list[Ask] = []
         self._shares: dict[str, _Share] = {}
         self.reconfigure(limits, 0.0)
 
@@ -166,6 +172,12 @@ class Leases:
             share.busy += 1
             if share.busy > share.peak:
                 share.peak = share.busy
+            if (
+                (share.has_requests and (requests.units <= requests.low or now >= requests.ends - _AHEAD))
+                or (share.has_tokens and (leased.units <= leased.low or now >= leased.ends - _AHEAD))
+                or (share.has_slots and share.busy == share.held)
+            ):
+                self._ask_ahead(share, tokens, now)
             return Admission(share, reserved, requests.slot, leased.slot)
         return self._short(share, tokens, now)
 
@@ -185,10 +197,15 @@ class Leases:
             return Shortage(budget, denied=denial)
         if share.asked_at is not None and now < share.asked_at + _ASK_AGAIN:
             return Shortage(budget)
-        share.serial += 1
-        share.asked_at = now
-        asked = tokens if lacks[1] else 0
-        return Shortage(budget, ask=Ask(share.client, share.serial, int(lacks[0]), asked, int(lacks[2]), asked))
+        return Shortage(budget, ask=_ask(share, lacks, tokens, now))
+
+    def _ask_ahead(self, share: _Share, tokens: int, now: float) -> None:
+        """Ask for what is low, unless an answer is under way or there was a denial a moment ago."""
+        if share.asked_at is not None and now < share.asked_at + _ASK_AGAIN:
+            return
+        if share.denied is not None and now < share.denied_at + _REMEMBERED:
+            return
+        self.ahead.append(_ask(share, (share.has_requests, share.has_tokens, share.busy == share.held), tokens, now))
 
     def _denial(self, share: _Share, lacks: tuple[bool, bool, bool], tokens: int, now: float) -> Denial | None:
         """The denial the owner's last one amounts to for this request, while it is remembered."""
@@ -298,6 +315,13 @@ class Leases:
             limits.tokens_per_minute,
             max(0, share.tokens_left + tokens - share.debt),
         )
+
+
+def _ask(share: _Share, lacks: tuple[bool, bool, bool], tokens: int, now: float) -> Ask:
+    share.serial += 1
+    share.asked_at = now
+    asked = tokens if lacks[1] else 0
+    return Ask(share.client, share.serial, int(lacks[0]), asked, int(lacks[2] and share.has_slots), asked)
 
 
 def _limited(limits: Limits) -> bool:

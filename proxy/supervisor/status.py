@@ -36,7 +36,7 @@ from proxy.record.metrics import (
 from proxy.supervisor.workers import WorkerState
 
 if TYPE_CHECKING:
-    from proxy.supervisor.main import Supervisor
+    from proxy.supervisor.main import BreakerSeen, Supervisor
 
 _EXPIRING = 300.0
 _STATES: dict[str, Literal["closed", "half_open", "open"]] = {"closed": "closed", "half_open": "half_open"}
@@ -129,7 +129,7 @@ class Overview:
         found = []
         now = time.monotonic()
         for key, names in models.items():
-            states = supervisor.breakers.get(key, {}).values()
+            states = [seen for seen in supervisor.breakers.get(key, {}).values() if not _over(seen, now)]
             worst = max(states, key=lambda b: (_SEVERITY.index(_STATES.get(b.state, "open")), b.until), default=None)
             backend = backends[key[0]]
             found.append(
@@ -190,6 +190,11 @@ class Overview:
                 state = "expiring"
             found.append(CredentialStatus(name=name, kind=definition.kind, state=state, expires_in=left))
         return found
+
+
+def _over(seen: "BreakerSeen", now: float) -> bool:
+    """Set aside until a time that has passed: nobody announces that. A breaker stays open until a probe closes it."""
+    return seen.state not in _SEVERITY and seen.until <= now
 
 
 def certificates(config: Config) -> list[tuple[str, str, datetime]]:

@@ -1,7 +1,8 @@
 """Accepting connections: from the shared listening socket to a connection whose client is known as far as TLS knows it.
 
 The socket belongs to the supervisor; every worker has it in its own epoll with EPOLLEXCLUSIVE, so that one worker, not
-all, wakes for a connection, and none is lost when a worker is.
+all, wakes for a connection, and none is lost when a worker is. A worker that dies, or is held up, between being woken
+and accepting has used up the wake-up; so each looks at the queue with every sweep as well.
 """
 
 import errno
@@ -57,11 +58,19 @@ class Listener:
 
     def start(self, nursery: trio.Nursery) -> None:
         self._nursery = nursery
+        self._pump.timed[self] = None
         self._resume()
+
+    def sweep(self, _now: float) -> None:
+        """Accept what a wake-up that was lost would have announced."""
+        for sock in self._sockets:
+            if sock.fileno() in self._watching:
+                self._accept(sock, 0)
 
     def stop(self) -> None:
         """Accept no more. The socket stays open for the other workers until the process ends."""
         self._stopped = True
+        self._pump.timed.pop(self, None)
         self._pause()
 
     def _resume(self) -> None:
