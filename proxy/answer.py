@@ -6,7 +6,7 @@ from math import ceil
 import msgspec
 
 from proxy.policy.operations import Target
-from proxy.refusal import Refused, error_body
+from proxy.refusal import Reason, Refused, error_body
 from proxy.wire.http1 import PHRASES, Headers, response_head
 
 _DROPPED = frozenset(
@@ -17,6 +17,10 @@ _DROPPED = frozenset(
 
 _REQUESTS = b"x-ratelimit-limit-requests: %d\r\nx-ratelimit-remaining-requests: %d\r\n"
 _TOKENS = b"x-ratelimit-limit-tokens: %d\r\nx-ratelimit-remaining-tokens: %d\r\n"
+_CHALLENGE = b'Bearer realm="penstock"'
+_INVALID = _CHALLENGE + b', error="invalid_token"'
+_OF_TOKENS = frozenset((Reason.INVALID_TOKEN, Reason.UNKNOWN_TOKEN_CLIENT))
+"""What a client is told that it presented a bad token (RFC 6750 section 3.1)."""
 _PATIENCE = 60.0
 """A longer wait than this is no reason for an official client to hold its request."""
 
@@ -37,7 +41,7 @@ def refusal(refused: Refused, request_id: str, *, close: bool) -> tuple[bytes, b
     if not terms.retry or (wait is not None and wait > _PATIENCE):
         headers.append((b"x-should-retry", b"false"))
     if terms.status == 401:
-        headers.append((b"www-authenticate", b'Bearer realm="penstock"'))
+        headers.append((b"www-authenticate", _INVALID if refused.reason in _OF_TOKENS else _CHALLENGE))
     if terms.status == 405:
         headers.append((b"allow", b"POST" if refused.rule != "models" else b"GET, HEAD"))
     if close:

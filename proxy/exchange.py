@@ -154,11 +154,15 @@ class Exchange:
         used.kind = (
             "token" if presented.tokens else "key" if keys else "certificate" if presented.certificate else "none"
         )
-        principal = self.view.directory.authenticate(presented)
+        try:
+            principal = self.view.directory.authenticate(presented, self.worker.known, time.time())
+        except Refused:
+            used.fingerprint = presented.fingerprint
+            raise
         record = self.record
         record.client = principal.client
         record.tenant = principal.tenant
-        record.user = principal.user
+        record.user = principal.user if self.view.records_users else None
         record.credential = CredentialUsed(principal.kind, principal.fingerprint)
         return principal
 
@@ -168,7 +172,7 @@ class Exchange:
         try:
             return self._authenticate(head)
         except Undecided as still:
-            raise Refused(still.otherwise, still.question.about) from None
+            raise Refused(still.otherwise, still.rule) from None
 
     # Authorize.
 

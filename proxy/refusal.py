@@ -46,6 +46,8 @@ class Reason(Enum):
     NO_CREDENTIAL = "no_credential"
     UNKNOWN_KEY = "unknown_key"
     UNKNOWN_CERTIFICATE = "unknown_certificate"
+    INVALID_TOKEN = "invalid_token"  # noqa: S105
+    UNKNOWN_TOKEN_CLIENT = "unknown_token_client"  # noqa: S105
     CREDENTIALS_DISAGREE = "credentials_disagree"
     CREDENTIAL_MISSING = "credential_missing"
     DUPLICATE_CREDENTIAL = "duplicate_credential"
@@ -106,6 +108,8 @@ _TERMS: dict[Reason, Terms] = {
     Reason.NO_CREDENTIAL: Terms(401, "401", "Access denied: present a valid credential.", False),
     Reason.UNKNOWN_KEY: Terms(401, "401", "Access denied: the credential is not valid.", False),
     Reason.UNKNOWN_CERTIFICATE: Terms(401, "401", "Access denied: the credential is not valid.", False),
+    Reason.INVALID_TOKEN: Terms(401, "401", "Access denied: the credential is not valid.", False),
+    Reason.UNKNOWN_TOKEN_CLIENT: Terms(401, "401", "Access denied: the credential is not valid.", False),
     Reason.CREDENTIALS_DISAGREE: Terms(401, "401", "Access denied: the credential is not valid.", False),
     Reason.CREDENTIAL_MISSING: Terms(401, "401", "Access denied: a further credential is required.", False),
     Reason.DUPLICATE_CREDENTIAL: Terms(400, "BadRequest", "A credential header was sent more than once.", False),

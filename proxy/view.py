@@ -26,10 +26,11 @@ class View:
         models = frozenset(model.name for model in snapshot.models)
         self.version = snapshot.version
         self.bounds = snapshot.bounds
+        self.records_users = snapshot.audit_user == "plain"
         self.routing = snapshot.routing
         self.context: ssl.SSLContext = server_context(snapshot.tls)
         self.targets = Targets(snapshot.forward_query)
-        self.directory = Directory(snapshot.clients)
+        self.directory = Directory(snapshot.clients, snapshot.issuers)
         self.clients: dict[str, Client] = {client.name: client for client in snapshot.clients}
         self.permissions = {client.name: Permissions(client, models) for client in snapshot.clients}
         self.models: dict[str, Model] = {model.name: model for model in snapshot.models}

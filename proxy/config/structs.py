@@ -113,16 +113,20 @@ class Audit(Table, frozen=True, kw_only=True):
 
 class Issuer(Table, frozen=True, kw_only=True):
     name: str
-    issuer: str
+    issuer: str  # compared with `iss` exactly; "{tenantid}" in it stands for each of `tenants`
+    tenants: tuple[str, ...] = ()
     audiences: tuple[str, ...]
-    jwks: str | None = None
+    jwks: str | None = None  # absent: by OIDC discovery
     algorithms: tuple[str, ...] = ("RS256", "ES256")
-    types: tuple[str, ...] = ()
+    types: tuple[str, ...] = ()  # empty: "JWT", "at+jwt" or none
     ca: str | None = None
     leeway: Seconds = Seconds(30)
+    require_nbf: bool = False  # `nbf` is checked where there is one; true: there must be
     required_claims: dict[str, str | tuple[str, ...]] = {}
     client_claim: str | tuple[str, ...] = "azp"
     user_claim: str | tuple[str, ...] = "oid"
+    refresh: Seconds = Seconds(3600)  # keys are fetched again after this time
+    refetch_interval: Seconds = Seconds(30)  # and, for a key not seen before, at most this often
 
 
 class CertificateMatch(Table, frozen=True, kw_only=True):

@@ -47,14 +47,13 @@ class CertificateVerdict(msgspec.Struct, frozen=True):
 
 
 class AskKeys(msgspec.Struct, frozen=True, tag=True, array_like=True):
-    """A token names a key that is not among its issuer's."""
+    """A token names a key that is not among its issuer's. One question, whatever keys tokens make up."""
 
     issuer: str
-    kid: str
 
     @property
     def about(self) -> str:
-        return f"keys:{self.issuer}:{self.kid}"
+        return f"keys:{self.issuer}"
 
 
 class AskCertificate(msgspec.Struct, frozen=True, tag=True, array_like=True):
@@ -79,12 +78,15 @@ Question = AskKeys | AskCertificate
 
 
 class Undecided(Exception):
-    """What a decision rests on is not known here yet. `otherwise` is the reason it is refused with if it stays so."""
+    """What a decision rests on is not known here yet. `otherwise` and `rule` are what it is refused with if it stays
+    so.
+    """
 
-    def __init__(self, question: Question, otherwise: Reason) -> None:
+    def __init__(self, question: Question, otherwise: Reason, rule: str | None = None) -> None:
         super().__init__(question.about)
         self.question = question
         self.otherwise = otherwise
+        self.rule = rule or question.about
 
 
 class Known:

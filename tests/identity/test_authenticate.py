@@ -7,6 +7,7 @@ import pytest
 from proxy.config.structs import CertificateMatch, Client
 from proxy.identity.authenticate import Directory, Presented, split_bearer
 from proxy.identity.certificate import CertificateFacts
+from proxy.identity.known import Known
 from proxy.refusal import Reason, Refused
 
 KEY_A, KEY_B = b"key-of-a", b"key-of-b"
@@ -60,20 +61,20 @@ def test_one_identity(certificate: CertificateFacts | None, keys: tuple[bytes, .
     for _ in range(2):
         if isinstance(expected, Reason):
             with pytest.raises(Refused) as caught:
-                directory.authenticate(presented)
+                directory.authenticate(presented, Known(), 0.0)
             assert caught.value.reason is expected
             assert expected.terms.status == 401
         else:
-            principal = directory.authenticate(presented)
+            principal = directory.authenticate(presented, Known(), 0.0)
             assert f"{principal.client} {principal.kind}" == expected
 
 
 def test_what_is_recorded_is_no_secret() -> None:
-    principal = Directory(CLIENTS).authenticate(Presented(None, (KEY_A,)))
+    principal = Directory(CLIENTS).authenticate(Presented(None, (KEY_A,)), Known(), 0.0)
     assert principal.fingerprint == hashed(KEY_A)[:19]
     assert principal.tenant == "t"
     with pytest.raises(Refused) as caught:
-        Directory(CLIENTS).authenticate(Presented(None, (b"secret-key",)))
+        Directory(CLIENTS).authenticate(Presented(None, (b"secret-key",)), Known(), 0.0)
     assert "secret-key" not in f"{caught.value.rule}{caught.value.message}{caught.value!r}"
 
 
@@ -83,21 +84,21 @@ def test_a_certificate_that_could_be_two_clients_is_neither() -> None:
         Client(name="y", certificate=CertificateMatch(subject="CN=a")),
     )
     with pytest.raises(Refused) as caught:
-        Directory(both).authenticate(Presented(CERT_A))
+        Directory(both).authenticate(Presented(CERT_A), Known(), 0.0)
     assert caught.value.reason is Reason.UNKNOWN_CERTIFICATE
 
 
-def test_a_token_is_refused_while_no_issuer_can_be_configured() -> None:
+def test_a_token_of_no_issuer_is_refused() -> None:
     with pytest.raises(Refused) as caught:
-        Directory(CLIENTS).authenticate(Presented(CERT_A, (KEY_A,), (b"eyJ.x.y",)))
-    assert caught.value.reason is Reason.UNSUPPORTED_CREDENTIAL
+        Directory(CLIENTS).authenticate(Presented(CERT_A, (KEY_A,), (b"eyJ.x.y",)), Known(), 0.0)
+    assert caught.value.reason is Reason.INVALID_TOKEN
 
 
 def test_the_memory_of_certificates_is_bounded() -> None:
     directory = Directory(CLIENTS, remembered=8)
     for number in range(100):
         with pytest.raises(Refused):
-            directory.authenticate(Presented(facts(f"s{number}")))
+            directory.authenticate(Presented(facts(f"s{number}")), Known(), 0.0)
     assert len(directory._certificates) <= 8
 
 
