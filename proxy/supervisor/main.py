@@ -85,6 +85,7 @@ class Supervisor:
         self.last_reload: ReloadResult | None = None
         self.certificates = certificates(config)
         count = config.listen.workers or os.cpu_count() or 1
+        self._watched = stamps(self._watch_list())
         self._snapshot = self._build(config, 1, count)
         self._sockets = [listen(address) for address in _addresses(config)]
         self.health_socket = listen(config.listen.health.address)
@@ -115,7 +116,6 @@ class Supervisor:
         self._ticks = trio.Event()
         self._draining = trio.Event()
         self._reloading = trio.Lock()
-        self._watched = stamps(self._watch_list())
 
     # Life.
 
@@ -186,15 +186,18 @@ class Supervisor:
         async with self._reloading:
             version = self._snapshot.version + 1
             try:
+                # Looked at before they are read: what changes in between shows at the next look.
+                seen = await trio.to_thread.run_sync(stamps, [self.path])
                 config = await trio.to_thread.run_sync(load, self.path)
                 _refuse_fixed(self.path, self.config, config)
+                seen |= await trio.to_thread.run_sync(stamps, snapshots.files(config))
                 built = await trio.to_thread.run_sync(self._build, config, version, len(self.workers))
             except (ConfigError, OSError, ValueError) as error:
                 _log.error("configuration not reloaded, version %d stays: %s", version - 1, error)
                 return self._reloaded(version - 1, str(error))
             self.config = config
             self._snapshot = built
-            self._watched = stamps(self._watch_list())
+            self._watched = seen
             self._audit.reopen()
             self._tell(self.budgets.reconfigure({c.name: c.limits for c in config.clients}, time.monotonic()))
             self._refresher.reconfigure(config.credentials)

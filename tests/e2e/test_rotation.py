@@ -1,0 +1,131 @@
+"""Certificates and roots are replaced while clients stream: nobody is disturbed, and who comes next gets the new."""
+
+import os
+import shutil
+import ssl
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from bench.mock.process import MockProcess
+from certs.pki import Pki, build
+from tests.e2e.gateway import WITHIN, Gateway, config_text, gateway, wait_for
+from tests.e2e.test_failures import ask, split
+from tests.e2e.test_life import Stream, serving, workers
+
+STREAMS = 50
+
+
+@pytest.fixture(scope="module")
+def later(tmp_path_factory: pytest.TempPathFactory) -> Pki:
+    """What is rotated to: of authorities of its own, so that nothing old can be mistaken for it."""
+    return build(tmp_path_factory.mktemp("later"))
+
+
+@pytest.fixture(scope="module")
+def rotating(tmp_path_factory: pytest.TempPathFactory, pki: Pki, later: Pki, mock: MockProcess) -> Iterator[Gateway]:
+    """A gateway whose files may be replaced, and whose clients trust the roots of before and after."""
+    folder = tmp_path_factory.mktemp("rotating")
+    own = Pki(folder / "pki", pki.pairs)
+    own.directory.mkdir()
+    own.server_root.write_bytes(pki.server_root.read_bytes() + later.server_root.read_bytes())
+    text = config_text(pki, mock)
+    for file in (pki.pairs["server"].certificate, pki.pairs["server"].key, pki.client_root):
+        shutil.copy(file, own.directory)
+        text = text.replace(f'"{file}"', f'"{own.directory / file.name}"')
+    with gateway(folder, own, mock, text) as running:
+        wait_for(lambda: serving(running, 2))
+        yield running
+
+
+def put(running: Gateway, file: Path) -> None:
+    """Replace the gateway's file of this name at once, as those who rotate certificates do."""
+    target = running.pki.directory / file.name
+    beside = target.with_suffix(".new")
+    shutil.copy(file, beside)
+    os.replace(beside, target)
+
+
+def served(running: Gateway) -> bytes:
+    """The leaf that a new handshake gets, in DER."""
+    with running.connect() as sock:
+        found = sock.getpeercert(binary_form=True)
+    assert found is not None
+    return found
+
+
+def leaf(pki: Pki) -> bytes:
+    pem, end, _ = pki.pairs["server"].certificate.read_text().partition("-----END CERTIFICATE-----\n")
+    return ssl.PEM_cert_to_DER_cert(pem + end)
+
+
+def streams_of(running: Gateway) -> list[Stream]:
+    streams = [Stream(running, 60) for _ in range(STREAMS)]
+    wait_for(lambda: sum(worker["streams"] for worker in workers(running)) == STREAMS)
+    return streams
+
+
+def all_whole(streams: list[Stream]) -> bool:
+    for stream in streams:
+        stream.join(20)
+    return all(stream.whole for stream in streams)
+
+
+def version(running: Gateway) -> int:
+    found: int = running.api("GET", "/api/status").json()["config"]["version"]
+    return found
+
+
+def in_force(running: Gateway, after: int) -> bool:
+    """Every worker serves under a version later than `after`."""
+    return all(worker["version"] > after for worker in workers(running))
+
+
+def refused_reload(running: Gateway, since: float) -> dict[str, Any] | None:
+    last: dict[str, Any] | None = running.api("GET", "/api/status").json()["config"]["last_reload"]
+    return last if last and last["time"] >= since and not last["ok"] else None
+
+
+def answered(running: Gateway, pki: Pki) -> bool:
+    """A request with a client certificate of this PKI, and no other credential, is answered."""
+    pair = pki.pairs["turbine-7"]
+    context = running.context()
+    context.load_cert_chain(pair.certificate, pair.key)
+    with httpx.Client(base_url=running.url, verify=context, timeout=WITHIN) as client:
+        try:
+            return client.get("/openai/v1/models").status_code == 200
+        except httpx.TransportError:
+            return False
+
+
+def test_first_the_certificate_then_its_key(rotating: Gateway, pki: Pki, later: Pki) -> None:
+    before, since = version(rotating), time.time()
+    streams = streams_of(rotating)
+    pair = later.pairs["server"]
+    put(rotating, pair.certificate)
+    refused = wait_for(lambda: refused_reload(rotating, since))
+    assert "is not the key of the first certificate" in refused["error"]
+    assert served(rotating) == leaf(pki), "half of a pair is left alone"
+    assert version(rotating) == before
+    put(rotating, pair.key)
+    wait_for(lambda: in_force(rotating, before))
+    assert served(rotating) == leaf(later)
+    assert split(rotating.raw(ask(1)))[0] == 200
+    assert all_whole(streams)
+
+
+def test_certificate_key_and_roots_at_once(rotating: Gateway, pki: Pki, later: Pki) -> None:
+    assert answered(rotating, pki)
+    assert not answered(rotating, later)
+    streams = streams_of(rotating)
+    put(rotating, pki.pairs["server"].certificate)
+    put(rotating, pki.pairs["server"].key)
+    put(rotating, later.client_root)
+    wait_for(lambda: served(rotating) == leaf(pki) and answered(rotating, later))
+    wait_for(lambda: in_force(rotating, version(rotating) - 1))
+    assert not answered(rotating, pki)
+    assert all_whole(streams)
