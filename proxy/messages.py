@@ -142,6 +142,13 @@ class BreakerChanged(Message, frozen=True):
     seconds: float
 
 
+class CertificateSeen(Message, frozen=True):
+    """A client has shown this certificate, in DER, in a handshake that succeeded."""
+
+    client: str
+    der: bytes
+
+
 class Tallies(Message, frozen=True):
     """What was counted since the last of these; see `proxy.record.tally`."""
 
@@ -153,7 +160,9 @@ class Tallies(Message, frozen=True):
 Downward = (
     Snapshot | UpstreamCredentials | SigningKeys | ClientKeys | Verdicts | Settled | Drain | Written | Granted | Recall
 )
-Upward = Ready | Records | Uncounted | BreakerChanged | Tallies | Ask | Return | AskKeys | AskCertificate
+Upward = (
+    Ready | Records | Uncounted | BreakerChanged | Tallies | Ask | Return | AskKeys | AskCertificate | CertificateSeen
+)
 
 
 def _decode_hook(kind: type, value: object) -> object:

@@ -26,6 +26,7 @@ from proxy.exchange import Exchange
 from proxy.identity.known import Known, Question, Settled
 from proxy.messages import (
     BreakerChanged,
+    CertificateSeen,
     ClientKeys,
     Downward,
     Drain,
@@ -61,6 +62,8 @@ _OWNER_WAIT = 1.0
 _ASK_AGAIN = 0.05
 _VERDICT_WAIT = 2.0
 _QUESTIONS = 1_000
+_SEEN = 10_000
+_SEEN_AGAIN = 3_600.0
 _WAITERS = 2_000
 _REPORT_EVERY = 0.025
 _TALLY_EVERY = 1.0
@@ -112,6 +115,7 @@ class Worker:
         self._granted: dict[str, trio.Event] = {}
         self._questions: dict[str, _Question] = {}
         self._waiters = 0
+        self._seen: dict[str, float] = {}  # thumbprint → when it is told of again, monotonic
         self._serving = trio.CancelScope()
         self._connections: trio.Nursery
 
@@ -243,6 +247,7 @@ class Worker:
 
     async def serve(self, connection: ClientConnection) -> None:
         """All requests of one connection, one after another."""
+        self._tell_seen(connection)
         keep = True
         while keep and not self.draining:
             try:
@@ -307,6 +312,20 @@ class Worker:
         raise Refused(Reason.IDENTITY_UNAVAILABLE, question.about, retry_after=1.0)
 
     # What the supervisor is told.
+
+    def _tell_seen(self, connection: ClientConnection) -> None:
+        """Say that a client has shown its certificate: once an hour, since those in use are told from others by it."""
+        facts = connection.certificate
+        now = time.monotonic()
+        if facts is None or self._seen.get(facts.thumbprint, 0.0) > now:
+            return
+        if len(self._seen) >= _SEEN:
+            self._seen.clear()
+        self._seen[facts.thumbprint] = now + _SEEN_AGAIN
+        client = self.view.directory.client_of(facts)
+        der = connection.link.sock.getpeercert(binary_form=True)
+        if client is not None and der is not None:
+            self._channel.post(CertificateSeen(client, der))
 
     def record(self, slot: int, line: bytes) -> None:
         """A finished record, to be reported with the next ones."""

@@ -54,6 +54,9 @@ def admin_app(view: View, guard: Guard) -> ASGIApp:
     async def status(_request: Request) -> Response:
         return _json(view.status())
 
+    async def certificates(_request: Request) -> Response:
+        return _json(view.status().certificates)
+
     async def metrics(_request: Request) -> Response:
         return Response(view.metrics(), headers={"content-type": METRICS_TYPE})
 
@@ -69,6 +72,7 @@ def admin_app(view: View, guard: Guard) -> ASGIApp:
     routes = [
         Route("/", show_page, methods=["GET"]),
         Route("/api/status", status, methods=["GET"]),
+        Route("/api/certificates", certificates, methods=["GET"]),
         Route("/api/reload", reload, methods=["POST"]),
         Route("/metrics", metrics, methods=["GET"]),
         *_health_routes(view),

@@ -26,6 +26,7 @@ _STYLE = files("proxy.admin").joinpath("page.css").read_text("utf-8")
 _SCRIPT = files("proxy.admin").joinpath("page.js").read_text("utf-8")
 _DAY = 86_400.0
 _EXPIRES_SOON_DAYS = 30
+_CERTIFICATES = 200
 
 _STATES = {
     "serving": Tone.GOOD, "starting": Tone.WARN, "draining": Tone.WARN, "backing_off": Tone.BAD, "stopped": Tone.QUIET,
@@ -182,8 +183,12 @@ def _certificates(status: Status) -> str:
         Column("Certificate", lambda c: c.name),
         Column("Subject", lambda c: c.subject),
         Column("Expires", lambda c: [_expiry(c.days_left), Line(_date(c.not_after), Tone.QUIET)]),
+        Column("Use", lambda c: c.use),
     ]
-    return table("Certificates", columns, status.certificates, "No certificates.")
+    shown = status.certificates[:_CERTIFICATES]
+    more = len(status.certificates) - len(shown)
+    caption = f"Certificates (the first to expire; {_count(more)} more)" if more else "Certificates"
+    return table(caption, columns, shown, "No certificates.")
 
 
 def _expiry(days: float) -> Badge:

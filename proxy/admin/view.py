@@ -80,12 +80,15 @@ class ClientStatus(Shown, frozen=True):
 
 
 class CertificateStatus(Shown, frozen=True):
-    """`name`: where the configuration names it. `days_left` is negative once it has expired."""
+    """`name`: where the configuration names it, or whose it is. `days_left` is negative once it has expired."""
 
     name: str
     subject: str
     not_after: float
     days_left: float
+    use: str = "server"
+    fingerprint: str = ""
+    client: str | None = None
 
 
 class CredentialStatus(Shown, frozen=True):

@@ -244,6 +244,12 @@ class Forward(Table, frozen=True, kw_only=True):
     query: tuple[str, ...] = ()
 
 
+class Expiry(Table, frozen=True, kw_only=True):
+    """When it is announced that a certificate runs out, in days before its end."""
+
+    warn_days: tuple[int, ...] = (30, 14, 7, 1)
+
+
 class Config(Table, frozen=True, kw_only=True):
     listen: Listen
     admin: Admin = Admin()
@@ -256,3 +262,4 @@ class Config(Table, frozen=True, kw_only=True):
     models: tuple[Model, ...] = ()
     routing: Routing = Routing()
     forward: Forward = Forward()
+    expiry: Expiry = Expiry()

@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from proxy.config import pem, structs
+from proxy.config import pem, rotation, structs
 from proxy.config.overlap import clashes
 from proxy.config.problem import Problem, one_of, quoted, within
 from proxy.config.secrets import SecretMissing, resolve
@@ -70,6 +70,7 @@ def problems(config: Config, now: datetime) -> Iterator[Problem]:
     yield from _models(config)
     yield from _clients(config)
     yield from _forward(config)
+    yield from rotation.problems(config)
 
 
 def _numbers(config: Config) -> Iterator[Problem]:

@@ -107,6 +107,11 @@ class Directory:
             self._demand_all(found.client, presented)
         return found
 
+    def client_of(self, facts: CertificateFacts) -> str | None:
+        """The name of the one client a certificate is matched to."""
+        client = self._of_certificate(facts)
+        return None if client is None else client.name
+
     def _demand_all(self, client: str, presented: Presented) -> None:
         shown = (("certificate", presented.certificate), ("token", presented.tokens), ("key", presented.keys))
         missing = self._demanded[client] - {kind for kind, credential in shown if credential}

@@ -98,7 +98,11 @@ METRICS: dict[str, Metric] = {
     BACKEND_STATE: Metric(
         Kind.GAUGE, "A deployment's breaker: 0 closed, 1 half-open, 2 open.", ("backend", "deployment")
     ),
-    CERTIFICATE_EXPIRY: Metric(Kind.GAUGE, "Time until a certificate expires, negative once it has.", ("certificate",)),
+    CERTIFICATE_EXPIRY: Metric(
+        Kind.GAUGE,
+        "Time until a certificate expires, negative once it has; of a client, the one in use that ends first.",
+        ("certificate",),
+    ),
     WORKERS: Metric(Kind.GAUGE, "Workers that serve."),
     WORKER_RESTARTS: Metric(Kind.COUNTER, "Workers that ended unasked and were replaced."),
     CONFIG_VERSION: Metric(Kind.GAUGE, "Version of the configuration in force."),

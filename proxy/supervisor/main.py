@@ -25,6 +25,7 @@ from proxy.config.secrets import resolve
 from proxy.config.structs import Config
 from proxy.messages import (
     BreakerChanged,
+    CertificateSeen,
     Downward,
     Snapshot,
     Tallies,
@@ -37,9 +38,10 @@ from proxy.record.audit import AuditLog
 from proxy.supervisor import snapshot as snapshots
 from proxy.supervisor.credentials import Refresher
 from proxy.supervisor.events import Event, Events
+from proxy.supervisor.expiry import Expiry
 from proxy.supervisor.records import RecordKeeper
 from proxy.supervisor.sockets import AddressUnusable, listen
-from proxy.supervisor.status import Overview, certificates
+from proxy.supervisor.status import Overview
 from proxy.supervisor.watch import stamps
 from proxy.supervisor.workers import WorkerProcess
 from proxy.wire.tls import server_context
@@ -83,7 +85,6 @@ class Supervisor:
         self.config = config
         self.started = time.time()
         self.last_reload: ReloadResult | None = None
-        self.certificates = certificates(config)
         count = config.listen.workers or os.cpu_count() or 1
         self._watched = stamps(self._watch_list())
         self._snapshot = self._build(config, 1, count)
@@ -112,6 +113,7 @@ class Supervisor:
             )
             for index in range(count)
         ]
+        self.expiry = Expiry(config, {}, self.events.announce)
         self._refresher = Refresher(config.credentials, self._publish, self._announce)
         self._ticks = trio.Event()
         self._draining = trio.Event()
@@ -127,6 +129,7 @@ class Supervisor:
             nursery.start_soon(self._refresher.run)
             nursery.start_soon(self._tick)
             nursery.start_soon(self._watch)
+            nursery.start_soon(self.expiry.run)
             nursery.start_soon(admin.serve_health, self.health_socket, Overview(self))
             nursery.start_soon(admin.serve_admin, self.admin_socket, self.config.admin, self._token, Overview(self))
             nursery.start_soon(self._signals)
@@ -203,7 +206,7 @@ class Supervisor:
             self._refresher.reconfigure(config.credentials)
             for worker in self.workers:
                 worker.post(built)
-            self.certificates = certificates(config)
+            self.expiry.reconfigure(config, {})
             _log.info("configuration version %d is in force", version)
             return self._reloaded(version, None)
 
@@ -248,6 +251,8 @@ class Supervisor:
                     message.state, message.reason, now + message.seconds
                 )
                 _log.warning("deployment %s/%s is %s at worker %d: %s", *key, message.state, worker, message.reason)
+            case CertificateSeen():
+                self.expiry.saw(message)
             case _:
                 raise AssertionError("heard by the worker's process")
 

@@ -1,11 +1,7 @@
 """The supervisor as the admin address shows it: its state, gathered when asked, as `proxy.admin.view` has it."""
 
 import time
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
-
-from cryptography import x509
 
 from proxy import __version__
 from proxy.admin.view import (
@@ -19,7 +15,7 @@ from proxy.admin.view import (
     Status,
     WorkerStatus,
 )
-from proxy.config.structs import Client, Config
+from proxy.config.structs import Client
 from proxy.record.metrics import (
     AUDIT_FAILURES,
     AUDIT_RECORDS,
@@ -87,7 +83,11 @@ class Overview:
         metrics.replace(
             BACKEND_STATE, {(d.backend, d.deployment): _SEVERITY.index(d.state) for d in self._deployments()}
         )
-        metrics.replace(CERTIFICATE_EXPIRY, {(c.name,): c.days_left * 86_400 for c in self._certificates()})
+        now = time.time()
+        ends: dict[tuple[str, ...], float] = {}
+        for each in supervisor.expiry.tracked():
+            ends.setdefault((each.name,), each.ends - now)  # of a client with several, the one that ends first
+        metrics.replace(CERTIFICATE_EXPIRY, ends)
         metrics.set(WORKERS, sum(worker.state is WorkerState.SERVING for worker in supervisor.workers))
         metrics.set(WORKER_RESTARTS, sum(worker.restarts for worker in supervisor.workers))
         metrics.set(CONFIG_VERSION, supervisor.version)
@@ -163,18 +163,19 @@ class Overview:
         )
 
     def _certificates(self) -> list[CertificateStatus]:
-        found = []
-        now = datetime.now(UTC)
-        for name, subject, until in self._supervisor.certificates:
-            found.append(
-                CertificateStatus(
-                    name=name,
-                    subject=subject,
-                    not_after=until.timestamp(),
-                    days_left=round((until - now).total_seconds() / 86_400, 2),
-                )
+        now = time.time()
+        return [
+            CertificateStatus(
+                name=each.name,
+                use=each.use,
+                subject=each.subject,
+                fingerprint=each.fingerprint,
+                client=each.client,
+                not_after=each.ends,
+                days_left=round((each.ends - now) / 86_400, 2),
             )
-        return found
+            for each in self._supervisor.expiry.tracked()
+        ]
 
     def _credentials(self) -> list[CredentialStatus]:
         supervisor = self._supervisor
@@ -195,17 +196,3 @@ class Overview:
 def _over(seen: "BreakerSeen", now: float) -> bool:
     """Set aside until a time that has passed: nobody announces that. A breaker stays open until a probe closes it."""
     return seen.state not in _SEVERITY and seen.until <= now
-
-
-def certificates(config: Config) -> list[tuple[str, str, datetime]]:
-    """Name, subject and end of every certificate the configuration names."""
-    listen = config.listen
-    named = [("listen.certificate", listen.certificate)]
-    named += [(f"listen.certificates[{i}]", pair.certificate) for i, pair in enumerate(listen.certificates)]
-    named += [(f"client root {Path(path).name}", path) for path in listen.client_certificates.roots]
-    found = []
-    for name, path in named:
-        assert isinstance(path, str)
-        leaf = x509.load_pem_x509_certificates(Path(path).read_bytes())[0]
-        found.append((name, leaf.subject.rfc4514_string(), leaf.not_valid_after_utc))
-    return found

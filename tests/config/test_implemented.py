@@ -153,7 +153,7 @@ def test_the_example_names_every_key_there_is() -> None:
     tables = [kind for kind in vars(structs).values() if isinstance(kind, type) and issubclass(kind, structs.Table)]
     keys = {field for kind in tables for field in kind.__struct_fields__}
     elsewhere = {"env", "key_vault", "certificates", "subject", "san_dns", "san_email", "thumbprints", "key_hashes"}
-    elsewhere |= {"tenant_id", "secret", "key", "authority", "scope", "rotate_at", "keep", "query"}
+    elsewhere |= {"tenant_id", "secret", "key", "authority", "scope", "rotate_at", "keep", "query", "warn_days"}
     elsewhere |= {"tenants", "require_nbf", "refresh", "refetch_interval"}
     elsewhere |= set(structs.Breaker.__struct_fields__) | set(structs.Routing.__struct_fields__)
     elsewhere |= set(structs.Config.__struct_fields__) | set(structs.Listen.__struct_fields__) | {"grants", "limits"}

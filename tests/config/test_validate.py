@@ -256,6 +256,9 @@ TABLE = [
     (changed('"x-team"', '"Authorization"'), 'forward.headers: "Authorization"; name headers that are neither'),
     (changed('"x-team"', '"x team"'), 'forward.headers: "x team"; name headers'),
     (changed('"debug"', '"a&b"'), 'forward.query: "a&b"; name parameters by letters'),
+    # expiry
+    (VALID + "[expiry]\nwarn_days = [30, 0]", 'expiry.warn_days: "30, 0"; give at most 16 numbers of days, each once'),
+    (VALID + "[expiry]\nwarn_days = [7, 7]", 'expiry.warn_days: "7, 7"; give at most 16 numbers of days, each once'),
 ]
 
 

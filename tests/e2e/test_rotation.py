@@ -33,7 +33,7 @@ def rotating(tmp_path_factory: pytest.TempPathFactory, pki: Pki, later: Pki, moc
     own = Pki(folder / "pki", pki.pairs)
     own.directory.mkdir()
     own.server_root.write_bytes(pki.server_root.read_bytes() + later.server_root.read_bytes())
-    text = config_text(pki, mock)
+    text = config_text(pki, mock, more="[expiry]\nwarn_days = [1000]")
     for file in (pki.pairs["server"].certificate, pki.pairs["server"].key, pki.client_root):
         shutil.copy(file, own.directory)
         text = text.replace(f'"{file}"', f'"{own.directory / file.name}"')
@@ -129,3 +129,19 @@ def test_certificate_key_and_roots_at_once(rotating: Gateway, pki: Pki, later: P
     wait_for(lambda: in_force(rotating, version(rotating) - 1))
     assert not answered(rotating, pki)
     assert all_whole(streams)
+
+
+def test_what_runs_out_is_listed_measured_and_announced(rotating: Gateway, pki: Pki) -> None:
+    put(rotating, pki.client_root)
+    wait_for(lambda: answered(rotating, pki))
+    listed = wait_for(lambda: [c for c in rotating.api("GET", "/api/certificates").json() if c["client"] == "first"])
+    assert (listed[0]["name"], listed[0]["use"]) == ("client first", "client")
+    assert listed[0]["subject"] == "CN=turbine-7,O=Contoso"
+    ends = [c["not_after"] for c in rotating.api("GET", "/api/certificates").json()]
+    assert ends == sorted(ends)
+    metrics = rotating.api("GET", "/metrics").text
+    for name in ("listen.certificate", "listen.client_certificates.roots[0]", "backends.swc.ca", "client first"):
+        assert f'penstock_certificate_expiry_seconds{{certificate="{name}"}} ' in metrics
+    assert "client first" in rotating.api("GET", "/").text
+    assert "certificate_expiring: the certificate of client first (CN=turbine-7,O=Contoso) expires in" in rotating.log
+    assert rotating.log.count("certificate_expiring: backends.swc.ca (") == 1, "said once, however often it is reloaded"
