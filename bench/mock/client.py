@@ -3,13 +3,14 @@
 import http.client
 import time
 from collections.abc import Callable, Mapping
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlencode, urlsplit
 
 import msgspec
 
 from bench.mock.control import Stats, TokenChange
 from bench.mock.faults import ENTRA, IDENTITY, Fault, Kind
+from bench.mock.oidc import Published
 from bench.mock.received import Shown
 
 IdentityMode = Literal["ok", "down", "error", "throttle", "slow"]
@@ -58,10 +59,14 @@ class MockControl:
         """Set the life of tokens to come, in seconds; make those that were issued invalid."""
         self._ask("PUT", "/tokens", msgspec.json.encode(TokenChange(life, revoke)))
 
+    def issuer(self, name: str, keys: dict[str, Any], configuration: dict[str, Any] | None = None) -> None:
+        """Have an issuer publish these keys, with members to replace in the document it is discovered by."""
+        self._ask("PUT", "/issuers", msgspec.json.encode(Published(name, keys, configuration or {})))
+
     def received(
         self, instance: str | None = None, deployment: str | None = None, since: float = 0.0, last: int | None = None
     ) -> list[Shown]:
-        """Requests, the oldest first; those to `identity` and `entra` only if named. `since` is Unix time."""
+        """Requests, the oldest first; those to `identity`, `entra` and issuers only if named. `since` is Unix time."""
         given = {"instance": instance, "deployment": deployment, "since": repr(since), "last": last}
         return msgspec.json.decode(self._ask("GET", "/received" + _query(given)), type=list[Shown])
 

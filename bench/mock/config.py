@@ -4,6 +4,7 @@ certificate = "mock.pem"             # served on every TLS port, with its chain;
 private_key = "mock.key"
 identity = "127.0.0.1:0"             # the metadata endpoint (IMDS), plain HTTP
 entra = "127.0.0.1:0"                # the token endpoint, HTTPS
+issuers = "127.0.0.1:0"              # issuers of tokens, HTTPS: https://localhost:PORT/NAME
 control = "127.0.0.1:0"              # faults, what was received, counts; plain HTTP, loopback only
 token_life = "24h"
 client_ids = []                      # that the token endpoints know; none: any
@@ -37,7 +38,7 @@ from typing import Literal
 
 import msgspec
 
-from bench.mock.faults import ENTRA, IDENTITY
+from bench.mock.faults import is_instance
 from proxy.config.structs import Seconds, Table
 from proxy.config.units import parse_duration
 
@@ -71,6 +72,7 @@ class MockConfig(Table, frozen=True, kw_only=True):
     private_key: str
     identity: str = "127.0.0.1:0"
     entra: str = "127.0.0.1:0"
+    issuers: str = "127.0.0.1:0"
     control: str = "127.0.0.1:0"
     token_life: Seconds = Seconds(86400.0)
     client_ids: tuple[str, ...] = ()
@@ -159,7 +161,8 @@ def _explain(message: str) -> str:
 
 def _problems(config: MockConfig) -> Iterator[str]:
     """What the types cannot say."""
-    addresses = [("identity", config.identity), ("entra", config.entra), ("control", config.control)]
+    addresses = [("identity", config.identity), ("entra", config.entra)]
+    addresses += [("issuers", config.issuers), ("control", config.control)]
     addresses += [(f"instances[{n}].address", instance.address) for n, instance in enumerate(config.instances)]
     for key, address in addresses:
         try:
@@ -172,7 +175,7 @@ def _problems(config: MockConfig) -> Iterator[str]:
         yield "instances: none; give one at least"
     yield from _doubles("instances", [instance.name for instance in config.instances])
     for n, instance in enumerate(config.instances):
-        if instance.name in (IDENTITY, ENTRA):
+        if not is_instance(instance.name):
             yield f"instances[{n}].name: '{instance.name}' names a token endpoint; allowed: any other name"
         if "\r" in instance.region or "\n" in instance.region or not instance.region.isascii():
             yield f"instances[{n}].region: it goes into a header; allowed: one line of ASCII"

@@ -3,6 +3,7 @@
 PUT    /faults      switch a fault on: the fields of `bench.mock.faults.Fault`
 GET    /faults      those that are on
 DELETE /faults      off, those that match ?instance=NAME&deployment=NAME&kind=KIND; all without them
+PUT    /issuers     what an issuer publishes from now on: the fields of `bench.mock.oidc.Published`
 PUT    /tokens      {"life": seconds of those to come, "revoke": true for those that were issued}
 GET    /received    requests, the oldest first: ?instance=NAME&deployment=NAME&since=UNIX&last=NUMBER
 DELETE /received
@@ -19,6 +20,7 @@ from bench.mock.connection import Connection, Counts
 from bench.mock.faults import Fault, Faults, Kind
 from bench.mock.identity import Tokens
 from bench.mock.instance import Resource
+from bench.mock.oidc import Issuers, Published
 from bench.mock.received import Log
 from bench.mock.request import Request
 
@@ -44,16 +46,26 @@ class TokenChange(msgspec.Struct, forbid_unknown_fields=True):
 class Control:
     """Answers at the control address."""
 
-    def __init__(self, resources: Sequence[Resource], faults: Faults, log: Log, tokens: Tokens, counts: Counts) -> None:
+    def __init__(
+        self,
+        resources: Sequence[Resource],
+        faults: Faults,
+        log: Log,
+        tokens: Tokens,
+        issuers: Issuers,
+        counts: Counts,
+    ) -> None:
         self._resources = resources
         self._faults = faults
         self._log = log
         self._tokens = tokens
+        self._issuers = issuers
         self._counts = counts
         self._doors: dict[tuple[bytes, str], Callable[[bytes, dict[str, str]], object]] = {
             (b"PUT", "/faults"): self._switch_on,
             (b"GET", "/faults"): lambda *_: self._faults.on(),
             (b"DELETE", "/faults"): self._switch_off,
+            (b"PUT", "/issuers"): lambda body, _: self._issuers.publish(msgspec.json.decode(body, type=Published)),
             (b"PUT", "/tokens"): self._change_tokens,
             (b"GET", "/received"): self._show,
             (b"DELETE", "/received"): lambda *_: self._log.clear(),

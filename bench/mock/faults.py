@@ -5,8 +5,9 @@ from enum import Enum
 
 import msgspec
 
-IDENTITY, ENTRA = "identity", "entra"
-"""The names by which the two token endpoints are faulted, as if they were instances."""
+IDENTITY, ENTRA, ISSUER = "identity", "entra", "issuer:"
+"""The names by which the token endpoints are faulted, as if they were instances; an issuer's is `issuer:` and its name.
+"""
 
 
 class Kind(Enum):
@@ -67,6 +68,11 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
             raise ValueError("status is from 200 to 599")
 
 
+def is_instance(name: str) -> bool:
+    """Whether a name in what was received and what is faulted is that of an Azure OpenAI instance."""
+    return name not in (IDENTITY, ENTRA) and not name.startswith(ISSUER)
+
+
 class _Switched:
     __slots__ = ("fault", "left")
 
@@ -104,7 +110,7 @@ class Faults:
             fault = switched.fault
             if fault.instance not in (None, instance) or fault.deployment not in (None, deployment):
                 continue
-            if fault.instance is None and instance in (IDENTITY, ENTRA):
+            if fault.instance is None and not is_instance(instance):
                 continue  # these are meant only where they are named
             if fault.probability < 1 and self._random.random() >= fault.probability:
                 continue

@@ -2,7 +2,7 @@
 
 Microsoft's documentation: "How to use managed identities on an Azure VM to acquire an access token", and the OAuth 2.0
 client credentials grant of the identity platform. Both are faulted as instances named `identity` and `entra` are; the
-faults that make sense there are `throttle`, `error`, `reset`, `close`, `hang` and `late`.
+faults that make sense there are `throttle`, `error`, `reset`, `close`, `hang`, `late`, and `malformed`: no JSON.
 """
 
 import time
@@ -24,7 +24,8 @@ _AUDIENCES = tuple(
     f"https://{host}" for host in ("cognitiveservices.azure.com", "cognitiveservices.azure.us",
                                    "cognitiveservices.azure.cn", "ai.azure.com")
 )  # fmt: skip
-Answer = tuple[int, dict[str, Any]]
+_NONSENSE = b"<html><body>Maintenance</body></html>"
+Answer = tuple[int, dict[str, Any] | bytes]
 
 
 class Tokens:
@@ -54,26 +55,69 @@ class Tokens:
         self._expiry.clear()
 
 
+class Player:
+    """Answers of an endpoint that is no instance, each as it is or as a fault by the endpoint's name has it."""
+
+    def __init__(self, engine: Engine, faults: Faults, log: Log) -> None:
+        self._engine = engine
+        self._faults = faults
+        self._log = log
+
+    def play(self, name: str, connection: Connection, request: Request, answer: Callable[[Request], Answer]) -> None:
+        """Answer, or what a fault says."""
+        received = self._log.add(name, request)
+        connection.on_over = lambda gone: received.end("client_gone" if gone else "complete")
+        fault = self._faults.pick(name, "")
+        kind = fault.kind if fault is not None else None
+        headers = b""
+        if fault is not None and fault.retry_after is not None:
+            headers = b"retry-after: %d\r\n" % int(fault.retry_after)
+        respond: Callable[[], None]
+        match kind:
+            case Kind.RESET | Kind.CLOSE:
+                received.end("fault")
+                respond = connection.reset if kind is Kind.RESET else connection.close
+            case Kind.HANG:
+                return
+            case Kind.THROTTLE:
+                busy = {"error": "too_many_requests", "error_description": "Temporarily throttled."}
+                respond = partial(_send, connection, received, (429, busy), headers)
+            case Kind.ERROR:
+                assert fault is not None
+                failed = {"error": fault.code or "server_error", "error_description": "A fault was asked for."}
+                respond = partial(_send, connection, received, (fault.status, failed), headers)
+            case Kind.MALFORMED:
+                respond = partial(_send, connection, received, (200, _NONSENSE), headers)
+            case _:
+                respond = partial(self._give, connection, request, received, answer)
+        if fault is not None and fault.delay:
+            self._engine.at(self._engine.now + fault.delay, respond)
+        else:
+            respond()
+
+    def _give(
+        self, connection: Connection, request: Request, received: Received, answer: Callable[[Request], Answer]
+    ) -> None:
+        if received.ended is None:
+            _send(connection, received, answer(request), b"")
+
+
 class Identity:
     """Both endpoints. `client_ids` empty: any; `client_secret` None: any."""
 
-    def __init__(
-        self, engine: Engine, tokens: Tokens, faults: Faults, log: Log, client_ids: tuple[str, ...], secret: str | None
-    ) -> None:
-        self._engine = engine
+    def __init__(self, player: Player, tokens: Tokens, client_ids: tuple[str, ...], secret: str | None) -> None:
+        self._player = player
         self._tokens = tokens
-        self._faults = faults
-        self._log = log
         self._client_ids = client_ids
         self._secret = secret
 
     def metadata(self, connection: Connection, request: Request) -> None:
         """`GET /metadata/identity/oauth2/token`."""
-        self._play(IDENTITY, connection, request, self._metadata)
+        self._player.play(IDENTITY, connection, request, self._metadata)
 
     def entra(self, connection: Connection, request: Request) -> None:
         """`POST /{tenant}/oauth2/v2.0/token`, and the document it is discovered by."""
-        self._play(ENTRA, connection, request, self._entra)
+        self._player.play(ENTRA, connection, request, self._entra)
 
     def _metadata(self, request: Request) -> Answer:
         url = urlsplit(request.target.decode("latin-1"))
@@ -135,42 +179,6 @@ class Identity:
             return self._secret in (None, form["client_secret"])
         return "client_assertion" in form  # of a certificate or a federated identity: not looked into
 
-    def _play(self, name: str, connection: Connection, request: Request, answer: Callable[[Request], Answer]) -> None:
-        """Answer, or what a fault says."""
-        received = self._log.add(name, request)
-        connection.on_over = lambda gone: received.end("client_gone" if gone else "complete")
-        fault = self._faults.pick(name, "")
-        kind = fault.kind if fault is not None else None
-        headers = b""
-        if fault is not None and fault.retry_after is not None:
-            headers = b"retry-after: %d\r\n" % int(fault.retry_after)
-        respond: Callable[[], None]
-        match kind:
-            case Kind.RESET | Kind.CLOSE:
-                received.end("fault")
-                respond = connection.reset if kind is Kind.RESET else connection.close
-            case Kind.HANG:
-                return
-            case Kind.THROTTLE:
-                busy = {"error": "too_many_requests", "error_description": "Temporarily throttled."}
-                respond = partial(_send, connection, received, (429, busy), headers)
-            case Kind.ERROR:
-                assert fault is not None
-                failed = {"error": fault.code or "server_error", "error_description": "A fault was asked for."}
-                respond = partial(_send, connection, received, (fault.status, failed), headers)
-            case _:
-                respond = partial(self._give, connection, request, received, answer)
-        if fault is not None and fault.delay:
-            self._engine.at(self._engine.now + fault.delay, respond)
-        else:
-            respond()
-
-    def _give(
-        self, connection: Connection, request: Request, received: Received, answer: Callable[[Request], Answer]
-    ) -> None:
-        if received.ended is None:
-            _send(connection, received, answer(request), b"")
-
 
 def _bad(message: str) -> Answer:
     return 400, {"error": "invalid_request", "error_description": message}
@@ -179,7 +187,7 @@ def _bad(message: str) -> Answer:
 def _send(connection: Connection, received: Received, answer: Answer, headers: bytes) -> None:
     status, body = answer
     received.status = status
-    data = dump(body)
+    data = body if isinstance(body, bytes) else dump(body)
     connection.send(
         b"HTTP/1.1 %d %b\r\ncontent-type: application/json; charset=utf-8\r\n%bcontent-length: %d\r\n\r\n%b"
         % (status, PHRASES.get(status, b"Error"), headers, len(data), data)

@@ -15,8 +15,9 @@ from bench.mock.connection import Connection, Counts, Handler, serve
 from bench.mock.control import Control
 from bench.mock.engine import Engine
 from bench.mock.faults import Faults
-from bench.mock.identity import Identity, Tokens
+from bench.mock.identity import Identity, Player, Tokens
 from bench.mock.instance import Resource
+from bench.mock.oidc import Issuers
 from bench.mock.received import Log
 from bench.mock.request import Request
 
@@ -25,7 +26,7 @@ def run(path: str) -> int:
     """`penstock mock`: serve until SIGTERM or SIGINT; the exit code.
 
     One JSON line on stdout says where everything listens: `{"event": "ready", "instances": {name: url}, "identity": …,
-    "entra": …, "control": …}`.
+    "entra": …, "issuers": …, "control": …}`.
     """
     try:
         mock = Mock(load(Path(path)))
@@ -49,16 +50,19 @@ class Mock:
         self._counts = Counts()
         self._context = _context(config)
         faults, log, tokens = Faults(random.Random(0)), Log(config.remember), Tokens(config.token_life)
-        identity = Identity(self.engine, tokens, faults, log, config.client_ids, config.client_secret)
+        player = Player(self.engine, faults, log)
+        identity = Identity(player, tokens, config.client_ids, config.client_secret)
+        issuers = Issuers(player)
         resources = [
             Resource(self.engine, instance, faults, log, lambda token: tokens.valid(token, time.time()))
             for instance in config.instances
         ]
-        control = Control(resources, faults, log, tokens, self._counts)
+        control = Control(resources, faults, log, tokens, issuers, self._counts)
         self.addresses: dict[str, object] = {
             "instances": self._serve_instances(resources),
             "identity": _url("http", self._serve(config.identity, identity.metadata, tls=False)),
             "entra": _url("https", self._serve(config.entra, identity.entra)),
+            "issuers": _url("https", self._serve(config.issuers, issuers.handle)),
             "control": _url("http", self._serve(config.control, control.handle, tls=False)),
         }
 

@@ -33,6 +33,7 @@ class MockProcess(MockControl):
         self.urls: dict[str, str] = ready["instances"]
         self.identity: str = ready["identity"]
         self.entra: str = ready["entra"]
+        self.issuers: str = ready["issuers"]
 
     @property
     def control(self) -> MockControl:

@@ -8,7 +8,7 @@ import time
 from collections import deque
 from typing import TypedDict
 
-from bench.mock.faults import ENTRA, IDENTITY
+from bench.mock.faults import is_instance
 from bench.mock.request import Request
 
 _BODY_KEPT = 1 << 20
@@ -114,12 +114,12 @@ class Log:
         self._bytes = 0
 
     def shown(self, since: float, instance: str | None, deployment: str | None, last: int) -> list[Shown]:
-        """The `last` of them that match, the oldest first. Those to the token endpoints only if asked for by name."""
+        """The `last` of them that match, the oldest first. Those to no instance only if asked for by name."""
         found = [
             entry
             for entry in self._entries
             if entry.at >= since
-            and (entry.instance == instance if instance else entry.instance not in (IDENTITY, ENTRA))
+            and (entry.instance == instance if instance else is_instance(entry.instance))
             and deployment in (None, entry.deployment)
         ]
         return [entry.shown() for entry in found[-last:]]
