@@ -121,7 +121,7 @@ def _load(entry: dict[str, Any]) -> PublicKey:
 
 def _public(entry: dict[str, Any]) -> tuple[frozenset[str], Any]:
     """The algorithms a key's type is for, and the key. Raises `_Unfit`."""
-    kind, curve = entry.get("kty"), entry.get("crv")
+    kind, curve = entry.get("kty"), str(entry.get("crv"))
     try:
         if kind == "RSA":
             modulus, exponent = _bytes(entry, "n"), _bytes(entry, "e")
