@@ -78,6 +78,14 @@ def _parser() -> argparse.ArgumentParser:
     hashing.add_argument("--file", type=Path, help="the file that holds the key (default: standard input)")
     hashing.set_defaults(run=_hash)
 
+    audit = _command(commands, "audit", "the audit log", "penstock audit verify --config penstock.toml").add_subparsers(
+        metavar="ACTION", required=True
+    )
+    verify = _command(
+        audit, "verify", "prove that the audit log is whole", "penstock audit verify --config penstock.toml"
+    )
+    _takes_verify(verify)
+
     mock = _command(commands, "mock", "run the mock Azure OpenAI", "penstock mock --config mock.toml")
     _takes_config(mock)
     mock.set_defaults(run=_mock)
@@ -95,6 +103,17 @@ def _command(commands: _Commands, name: str, does: str, example: str) -> argpars
 
 def _takes_config(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="the configuration, a TOML file")
+
+
+def _takes_verify(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", type=Path, metavar="FILE", help="the configuration, which says where all of it is")
+    parser.add_argument("--log", type=Path, metavar="FILE", help="the audit log; rotated files are found beside it")
+    parser.add_argument("--key", type=Path, metavar="FILE", help="the file that holds its key")
+    parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="the file that holds its checkpoint")
+    parser.add_argument("--from", type=int, default=1, dest="since", metavar="SEQ", help="judge nothing before this")
+    parser.add_argument("--json", action="store_true", help="print all that was found as JSON")
+    parser.description = "Prove that the audit log is whole. Exits 0 if so, 1 if not, 2 if that cannot be told."
+    parser.set_defaults(run=_verify, wrong=parser.error)
 
 
 def _serve(arguments: argparse.Namespace) -> int:
@@ -151,6 +170,16 @@ def _hash(arguments: argparse.Namespace) -> int:
         raise Failure(f"a key is one line of at most {_KEY} visible ASCII characters, without spaces")
     print("sha256:" + hashlib.sha256(key).hexdigest())
     return 0
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    from proxy.supervisor.verification import WrongPlaces, places, verify
+
+    try:
+        found = places(arguments.config, arguments.log, arguments.key, arguments.checkpoint)
+    except WrongPlaces as error:
+        arguments.wrong(str(error))
+    return verify(found, since=arguments.since, as_json=arguments.json)
 
 
 def _mock(arguments: argparse.Namespace) -> int:

@@ -12,7 +12,8 @@ import pytest
 from certs.pki import Pki, build
 from proxy import __version__, cli
 
-COMMANDS: tuple[list[str], ...] = ([], ["serve"], ["check"], ["keys"], ["keys", "hash"], ["mock"])
+COMMANDS: tuple[list[str], ...] = ([], ["serve"], ["check"], ["keys"], ["keys", "hash"], ["audit"])
+COMMANDS += (["audit", "verify"], ["mock"])
 WRONG_USE: tuple[list[str], ...] = (
     [],
     ["nonsense"],
@@ -21,6 +22,9 @@ WRONG_USE: tuple[list[str], ...] = (
     ["check", "--config"],
     ["keys"],
     ["keys", "hash", "key"],
+    ["audit"],
+    ["audit", "verify"],
+    ["audit", "verify", "--log", "audit.jsonl", "--key", "audit.key"],
     ["mock"],
 )
 Run = Callable[..., "subprocess.CompletedProcess[bytes]"]

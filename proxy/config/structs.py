@@ -104,6 +104,7 @@ class State(Table, frozen=True, kw_only=True):
 
 class Audit(Table, frozen=True, kw_only=True):
     path: str = "log/audit.jsonl"
+    key: SecretRef = SecretRef(file="state/audit.key")  # chains the records; made at first start, kept apart from them
     required: bool = False
     user: Literal["plain", "hash", "none"] = "plain"
     webhook: str | None = None

@@ -163,7 +163,8 @@ def _loopback(address: str) -> bool:
 
 def _made_at_first_start(config: Config) -> Iterator[Problem]:
     """Secrets whose files need not be there yet."""
-    for key, ref in (("admin.token", config.admin.token), ("state.pepper", config.state.pepper)):
+    made = (("admin.token", config.admin.token), ("state.pepper", config.state.pepper), ("audit.key", config.audit.key))
+    for key, ref in made:
         if ref.file is None or ref.env is not None:
             yield from _secret(key, ref)
 

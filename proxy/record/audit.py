@@ -1,4 +1,4 @@
-"""The audit log: one JSON object a line, numbered without a gap, appended whole or not at all.
+"""The audit log: one JSON object a line, numbered without a gap and chained, appended whole or not at all.
 
 Blocking by design: the supervisor writes in a thread. There is one writer, which holds a lock on the file. What a crash
 left behind is healed when the file is opened: a torn last record, never acknowledged to anyone, is cut off, and that is
@@ -7,25 +7,28 @@ removed from outside is noticed before the next write.
 
 Written means handed to the kernel: it outlives any death of the gateway, and what the machine's own death takes is the
 file system's to say.
+
+Every record is sealed to the one before it, over restarts and rotations, and the checkpoint follows every append (see
+`proxy.record.chain`). What was done to the log while no gateway ran is not put right: it is said in `doubts`, the chain
+goes on from what was last known, and `penstock audit verify` finds the place ever after.
 """
 
 import contextlib
 import fcntl
 import logging
 import os
-import re
 import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import msgspec
+from proxy.record.chain import BEGINNING, ChainKey, Checkpoint, CheckpointFile
+from proxy.record.logfiles import TAIL, Found, LogFiles, first_in, last_in, records, tail
+from proxy.record.record import timestamp
 
 _UNNUMBERED = b'{"seq":0,'
 _BEGINNING = b'{"seq":'
-_TAIL = 1 << 20  # a torn record is shorter by far
-_SIBLINGS = 16
 
 _log = logging.getLogger("penstock.audit")
 
@@ -40,30 +43,36 @@ class AuditWriteError(OSError):
 
 
 class Appended(NamedTuple):
-    records: int
+    """What was written: the records as they are on file, and how many bytes they are."""
+
+    lines: list[bytes]
     bytes: int
-
-
-class _Written(msgspec.Struct):
-    """What is asked of a record on file."""
-
-    seq: int
-    request_id: str = ""
-
-
-_decode = msgspec.json.Decoder(_Written).decode
 
 
 class AuditLog:
     """The file and its numbers, for one thread at a time; `reopen` alone may be called from another.
 
     `rotate_at` is in bytes; of the files rotated here the newest `keep` stay, 0: all. `torn` counts the bytes of broken
-    last records that were cut off. Raises `AuditWriteError` where the log could not be written to.
+    last records that were cut off, `doubts` says what the log and its checkpoint were found to contradict each other
+    in. Raises `AuditWriteError` where the log could not be written to, or was chained with another key.
     """
 
-    def __init__(self, path: Path, *, rotate_at: int, keep: int = 0, wall: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        path: Path,
+        key: ChainKey,
+        checkpoint: Path,
+        *,
+        rotate_at: int,
+        keep: int = 0,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
         self.path = path
         self.torn = 0
+        self.doubts: list[str] = []
+        self._key = key
+        self._checkpoint = CheckpointFile(checkpoint)
+        self._files = LogFiles(path)
         self._rotate_at = rotate_at
         self._keep = keep
         self._wall = wall
@@ -71,11 +80,19 @@ class AuditLog:
         self._stale = False
         self._whole: int | None = None  # what a failed write is still to be cut back to
         self._cannot_rotate = False
-        self._own = re.compile(rf"{re.escape(path.stem)}-\d{{8}}T\d{{6}}Z-(\d+){re.escape(path.suffix)}")
+        self._cannot_checkpoint = False
+        self._next = 1
+        self._first = 1
+        self._prev = BEGINNING
         with self._facts():
             path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-            self._next = 1 + max((_last_seq(sibling) or 0 for sibling in self._siblings()), default=0)
+            checkpoint.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._open()
+            try:
+                self._take_up()
+            except BaseException:
+                self.close()
+                raise
 
     def __repr__(self) -> str:
         return f"<AuditLog {self.path.name} next={self._next}>"
@@ -92,13 +109,17 @@ class AuditLog:
             if self._descriptor < 0:
                 self._open()
             self._cut_back()
-            data = b"".join(_numbered(line, seq) for seq, line in enumerate(lines, self._next))
+            sealed, prev = self._sealed(lines)
+            data = b"\n".join((*sealed, b""))
             size = os.fstat(self._descriptor).st_size
             if size and size + len(data) > self._rotate_at and self._rotate():
                 size = 0
             self._write(data, size)
         self._next += len(lines)
-        return Appended(len(lines), len(data))
+        self._prev = prev
+        if lines:
+            self._sign()
+        return Appended(sealed, len(data))
 
     def reopen(self) -> None:
         """Have the next record open the file anew: it may have been renamed by now, or be on another disk."""
@@ -117,13 +138,78 @@ class AuditLog:
         """The request ids in the last `at_most` bytes, over rotated files too. Raises `AuditWriteError`."""
         ids: set[str] = set()
         with self._facts():
-            for path in (self.path, *self._siblings()):
-                tail = _tail(path, at_most)
-                ids.update(record.request_id for record in _records(tail.split(b"\n")))
-                at_most -= len(tail)
+            for path in (self.path, *self._files.siblings()):
+                end = tail(path, at_most)
+                ids.update(record.request_id for record in records(end.split(b"\n")))
+                at_most -= len(end)
                 if at_most <= 0:
                     break
         return ids
+
+    # The chain.
+
+    def _sealed(self, lines: Sequence[bytes]) -> tuple[list[bytes], str]:
+        """The records with number and seal, and the hash of the last."""
+        prev = self._prev
+        sealed = []
+        for seq, line in enumerate(lines, self._next):
+            assert line.startswith(_UNNUMBERED)
+            whole, prev = self._key.seal(b'{"seq":%d,%b' % (seq, line[len(_UNNUMBERED) :]), prev)
+            sealed.append(whole)
+        return sealed, prev
+
+    def _take_up(self) -> None:
+        """Go on from the last record on file; where the checkpoint knows better, from there. Raises `OSError`."""
+        exists, checkpoint = self._checkpoint.read(self._key)
+        last = self._files.newest()
+        self._next = last.seq + 1 if last is not None else 1
+        if checkpoint is not None:
+            self._first = checkpoint.first
+            self._prev = self._continued(checkpoint, last)
+            self._next = max(self._next, checkpoint.seq + 1)
+            return
+        seal = self._key.read(last.line) if last is not None else None
+        if exists if seal is None else not seal.fits:
+            raise AuditWriteError(
+                self.path,
+                f"was chained with another key; restore that, or move the log and {self._checkpoint.path} away",
+            )
+        if seal is not None:
+            state = "was changed" if exists else "is gone"
+            self.doubts.append(f"the checkpoint {state}: whether records after {self._next - 1} are cut off is unknown")
+        self._first = self._next
+        self._sign()
+
+    def _continued(self, checkpoint: Checkpoint, last: Found | None) -> str:
+        """The hash to go on from, with `doubts` where the end of the log is not as the checkpoint says."""
+        have = last.seq if last is not None else 0
+        if checkpoint.seq < checkpoint.first and have <= checkpoint.seq:
+            return checkpoint.hash  # nothing is chained yet
+        seal = self._key.read(last.line) if last is not None else None
+        if have < checkpoint.seq:
+            gone = (
+                f"record {have + 1} is" if have + 1 == checkpoint.seq else f"records {have + 1} to {checkpoint.seq} are"
+            )
+            self.doubts.append(f"{gone} gone from the end of the log")
+        elif seal is None or not seal.fits or (have == checkpoint.seq and seal.hash != checkpoint.hash):
+            self.doubts.append(f"record {have}, the last of the log, was changed")
+        elif have > checkpoint.seq:
+            return seal.hash  # written just before the end, and not yet in the checkpoint
+        return checkpoint.hash
+
+    def _sign(self) -> None:
+        """Say in the checkpoint how far the log has got. Where that cannot be written, with the next append."""
+        now = Checkpoint(self._first, self._next - 1, self._prev, timestamp(self._wall()))
+        try:
+            self._checkpoint.write(self._key.sign(now))
+        except OSError as error:
+            if not self._cannot_checkpoint:
+                _log.error(
+                    "%s: cannot be written, and tells less of the log: %s", self._checkpoint.path, error.strerror
+                )
+            self._cannot_checkpoint = True
+        else:
+            self._cannot_checkpoint = False
 
     # The file.
 
@@ -136,10 +222,10 @@ class AuditLog:
             self._lock(descriptor)
             self._heal(descriptor)
             if os.fstat(descriptor).st_size:
-                last = _last_seq(self.path)
+                last = last_in(self.path)
                 if last is None:
                     raise AuditWriteError(self.path, "ends with something else than audit records; move it away")
-                self._next = max(self._next, last + 1)
+                self._next = max(self._next, last.seq + 1)
         except BaseException:
             os.close(descriptor)
             raise
@@ -156,12 +242,12 @@ class AuditLog:
     def _heal(self, descriptor: int) -> None:
         """Cut off a last record without its end; after a loss of power there may be zeroes in its place."""
         size = os.fstat(descriptor).st_size
-        tail = os.pread(descriptor, _TAIL, max(0, size - _TAIL))
-        torn = tail[tail.rfind(b"\n") + 1 :]
+        end = os.pread(descriptor, TAIL, max(0, size - TAIL))
+        torn = end[end.rfind(b"\n") + 1 :]
         if not torn:
             return
         written = torn.strip(b"\0")
-        if len(torn) == _TAIL or not (written.startswith(_BEGINNING) or _BEGINNING.startswith(written)):
+        if len(torn) == TAIL or not (written.startswith(_BEGINNING) or _BEGINNING.startswith(written)):
             raise AuditWriteError(self.path, "ends with something else than audit records; move it away")
         os.ftruncate(descriptor, size - len(torn))
         self.torn += len(torn)
@@ -209,31 +295,20 @@ class AuditLog:
         return True
 
     def _first_seq(self) -> int:
-        with self.path.open("rb") as file:
-            return next((record.seq for record in _records([file.readline(_TAIL)])), self._next)
+        first = first_in(self.path)
+        return self._next if first is None else first.seq
 
     def _prune(self) -> None:
-        if not self._keep:
+        rotated = self._files.rotated()
+        if not self._keep or len(rotated) <= self._keep:
             return
-        rotated = [(int(match[1]), path) for path in self._siblings(None) if (match := self._own.fullmatch(path.name))]
-        for _, old in sorted(rotated)[: -self._keep]:
+        self._first = max(self._first, rotated[-self._keep][0])
+        self._sign()  # before anything is missing
+        for _, old in rotated[: -self._keep]:
             try:
                 old.unlink(missing_ok=True)
             except OSError as error:
                 _log.error("%s: cannot be removed: %s", old, error.strerror)
-
-    def _siblings(self, at_most: int | None = _SIBLINGS) -> list[Path]:
-        """What was this file once, the newest first: as renamed here or by logrotate, in any of its ways."""
-        name, stem, suffix = self.path.name, f"{self.path.stem}-", self.path.suffix
-        found = []
-        with os.scandir(self.path.parent) as entries:
-            for entry in entries:
-                known = entry.name.startswith((f"{name}.", f"{name}-")) or (
-                    entry.name.startswith(stem) and entry.name.endswith(suffix)
-                )
-                if known and entry.is_file():
-                    found.append((entry.stat().st_mtime_ns, entry.name))
-        return [self.path.with_name(name) for _, name in sorted(found, reverse=True)[:at_most]]
 
     @contextlib.contextmanager
     def _facts(self) -> Iterator[None]:
@@ -244,26 +319,3 @@ class AuditLog:
             raise
         except OSError as error:
             raise AuditWriteError(self.path, error.strerror or type(error).__name__) from None
-
-
-def _numbered(line: bytes, seq: int) -> bytes:
-    assert line.startswith(_UNNUMBERED)
-    return b'{"seq":%d,%b\n' % (seq, line[len(_UNNUMBERED) :])
-
-
-def _records(lines: Sequence[bytes]) -> Iterator[_Written]:
-    """Those of the lines that are records."""
-    for line in lines:
-        with contextlib.suppress(msgspec.DecodeError):
-            yield _decode(line)
-
-
-def _last_seq(path: Path) -> int | None:
-    return next((record.seq for record in _records(_tail(path, _TAIL).split(b"\n")[::-1])), None)
-
-
-def _tail(path: Path, at_most: int) -> bytes:
-    with path.open("rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - at_most))
-        return file.read(min(size, at_most))

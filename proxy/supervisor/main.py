@@ -34,8 +34,8 @@ from proxy.messages import (
     Upward,
 )
 from proxy.policy.budget import Ask, Budgets, Outgoing, Return
-from proxy.record.audit import AuditLog
 from proxy.supervisor import snapshot as snapshots
+from proxy.supervisor.audit import open_log
 from proxy.supervisor.credentials import Refresher
 from proxy.supervisor.events import Event, Events
 from proxy.supervisor.expiry import Expiry
@@ -50,7 +50,7 @@ from proxy.worker import raise_descriptor_limit
 _WATCH_EVERY = 1.0
 _FIRST_CREDENTIALS = 3.0
 _RECENT_RECORDS = 16 << 20
-_FIXED = ("listen.address", "listen.workers", "listen.health.address", "admin", "state", "audit.path")
+_FIXED = ("listen.address", "listen.workers", "listen.health.address", "admin", "state", "audit.path", "audit.key")
 """What a running gateway cannot change; a reload that would is refused."""
 
 _log = logging.getLogger("penstock.supervisor")
@@ -95,9 +95,11 @@ class Supervisor:
         self._journals = state / "journals"
         self._journals.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._token = _admin_token(config)
-        self._audit = AuditLog(Path(config.audit.path), rotate_at=int(config.audit.rotate_at), keep=config.audit.keep)
+        self._audit = open_log(config)
         self.metrics = Metrics()
         self.events = Events()
+        for doubt in self._audit.doubts:
+            self.events.announce(Event("audit_log", "error", f"the audit log was tampered with or damaged: {doubt}"))
         self.keeper = RecordKeeper(self._audit, counted=self.metrics.count_usage, lost=self.metrics.count_lost)
         self.budgets = Budgets({client.name: client.limits for client in config.clients}, count)
         self.breakers: dict[tuple[str, str], dict[int, BreakerSeen]] = {}

@@ -16,10 +16,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.record.audit import Appended, AuditLog, AuditWriteError
+from proxy.record.audit import AuditLog, AuditWriteError
+from proxy.record.chain import BEGINNING, ChainKey
 from proxy.record.record import Record
 
 HUGE = 1 << 40
+KEY = ChainKey("the key of these tests, long enough")
 WHEN = 1_764_000_000.0  # 2025-11-24T16:00:00Z
 
 
@@ -32,7 +34,11 @@ def lines(*names: object) -> list[bytes]:
 
 
 def opened(path: Path, rotate_at: int = HUGE, keep: int = 0) -> AuditLog:
-    return AuditLog(path, rotate_at=rotate_at, keep=keep, wall=lambda: WHEN)
+    return AuditLog(path, KEY, checkpoint(path), rotate_at=rotate_at, keep=keep, wall=lambda: WHEN)
+
+
+def checkpoint(path: Path) -> Path:
+    return path.parent.with_suffix(".checkpoint")
 
 
 def written(*paths: Path) -> list[tuple[int, str]]:
@@ -64,11 +70,12 @@ def rotated(path: Path) -> list[Path]:
 def test_records_are_numbered_and_otherwise_as_they_came(path: Path) -> None:
     log = opened(path)
     first = line("a", client='turbine "7"\n{"seq":0,', rule="§")
-    data = first.replace(b'{"seq":0', b'{"seq":1', 1) + b"\n"
-    assert log.append([first]) == Appended(1, len(data))
-    assert path.read_bytes() == data
-    assert log.append(lines("b", "c")).records == 2
-    assert log.append([]) == Appended(0, 0)
+    sealed, hashed = KEY.seal(first.replace(b'{"seq":0', b'{"seq":1', 1), BEGINNING)
+    assert log.append([first]) == ([sealed], len(sealed) + 1)
+    assert path.read_bytes() == sealed + b"\n"
+    assert sealed.endswith(f',"end":"refused","prev":"{BEGINNING}","hash":"{hashed}"}}'.encode())
+    assert len(log.append(lines("b", "c")).lines) == 2
+    assert log.append([]) == ([], 0)
     assert written(path) == numbered("a", "b", "c")
     assert log.next_seq == 4
     assert repr(log) == "<AuditLog audit.jsonl next=4>"
@@ -102,7 +109,7 @@ def test_any_course_of_writes_rotations_and_restarts_numbers_every_record_once(
     names = [str(n) for n in range(sum(count for count, _ in batches))]
     at = 0
     for count, restart in batches:
-        assert log.append(lines(*names[at : at + count])).records == count
+        assert len(log.append(lines(*names[at : at + count])).lines) == count
         at += count
         if restart:
             log.close()
@@ -127,12 +134,14 @@ def test_a_second_writer_is_turned_away(path: Path) -> None:
 
 def test_a_torn_last_record_is_cut_off_at_whatever_byte_it_broke(path: Path) -> None:
     log = opened(path)
-    log.append(lines("a", "b"))
+    log.append(lines("a"))
+    first, known = path.stat().st_size, checkpoint(path).read_bytes()
+    log.append(lines("b"))
     log.close()
     whole = path.read_bytes()
-    first = whole.index(b"\n") + 1
     for length in range(first, len(whole)):
         path.write_bytes(whole[:length])
+        checkpoint(path).write_bytes(known)
         log = opened(path)
         assert log.torn == length - first
         log.append(lines("c"))
@@ -203,7 +212,7 @@ def test_a_write_that_fails_halfway_leaves_nothing_of_it(path: Path) -> None:
     assert raised.value.fact == os.strerror(errno.EFBIG)
     assert str(raised.value) == f"{path}: {raised.value.fact}"
     assert written(path) == numbered("a")
-    assert log.append(lines("b", "c")).records == 2
+    assert len(log.append(lines("b", "c")).lines) == 2
     assert written(path) == numbered("a", "b", "c")
 
 
@@ -311,7 +320,9 @@ def test_logrotate_renames_and_nothing_is_lost(path: Path, name: str, told: bool
     assert written(moved, path) == numbered("a", "b", "c")
     path.unlink()
     log.close()
-    assert opened(path).next_seq == 3  # the file of "c" is gone, that of "b" is known
+    log = opened(path)
+    assert log.next_seq == 4  # the file of "c" is gone, and its number is not given twice
+    assert log.doubts == ["record 3 is gone from the end of the log"]
 
 
 def test_logrotate_empties_the_file_in_place(path: Path) -> None:

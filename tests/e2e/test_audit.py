@@ -1,0 +1,89 @@
+"""The audit trail of a running gateway: chained, proven whole over crashes, and true to who asked for what."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from bench.mock.process import MockProcess
+from certs.pki import Pki
+from tests.e2e.gateway import Gateway, config_text, gateway, wait_for
+from tests.e2e.test_failures import ask, split
+
+Ended = subprocess.CompletedProcess[str]
+
+
+def penstock(*arguments: object) -> Ended:
+    command = [sys.executable, "-m", "proxy", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+
+
+def verified(running: Gateway, *more: str) -> Ended:
+    return penstock("audit", "verify", "--config", running.config, *more)
+
+
+def load(running: Gateway, stop: threading.Event) -> None:
+    while not stop.is_set():
+        try:
+            running.raw(ask(1))
+        except OSError:
+            return
+
+
+def test_the_log_is_proven_whole_while_it_is_written_and_after_the_supervisor_was_killed(
+    tmp_path: Path, pki: Pki, mock: MockProcess
+) -> None:
+    text = config_text(pki, mock, more='[audit]\nrotate_at = "8KiB"')
+    stop = threading.Event()
+    with gateway(tmp_path, pki, mock, text) as running:
+        threads = [threading.Thread(target=load, args=(running, stop)) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        wait_for(lambda: len(list((tmp_path / "log").glob("audit-*.jsonl"))) >= 2)
+        ended = verified(running)
+        assert (ended.returncode, ended.stderr) == (0, "")
+        assert ended.stdout.startswith("whole: ")
+        os.kill(running.process.pid, signal.SIGKILL)
+        running.process.wait()
+        stop.set()
+        for thread in threads:
+            thread.join()
+        assert verified(running).returncode == 0
+    with gateway(tmp_path, pki, mock, text) as running:
+        assert split(running.raw(ask(1)))[0] == 200
+        report = wait_for(lambda: _whole(running))
+        files = [*(tmp_path / "log").iterdir()]
+        assert report["records"] == sum(len(file.read_bytes().splitlines()) for file in files)
+        assert "tampered" not in running.log
+        key = tmp_path / "state" / "audit.key"
+        assert key.stat().st_mode & 0o077 == 0
+        assert key.read_text().strip() not in running.log
+        _tampering_shows(tmp_path, running)
+
+
+def _whole(running: Gateway) -> dict[str, Any] | None:
+    ended = verified(running, "--json")
+    report: dict[str, Any] = json.loads(ended.stdout)
+    assert ended.returncode == 0, report
+    return report if report["last"] == running.records()[-1]["seq"] else None
+
+
+def _tampering_shows(folder: Path, running: Gateway) -> None:
+    oldest = min((folder / "log").glob("audit-*.jsonl"), key=lambda path: int(path.stem.rpartition("-")[2]))
+    content = oldest.read_text()
+    oldest.write_text(content.replace('"client":"first"', '"client":"other"', 1))
+    ended = verified(running)
+    assert ended.returncode == 1
+    assert ended.stderr == f"{oldest}:1: the record was changed: its hash does not fit\n"
+    assert ended.stdout.startswith("NOT WHOLE: ")
+    oldest.write_text(content)
+    places = ("--log", folder / "log" / "audit.jsonl", "--checkpoint", folder / "state" / "audit.checkpoint")
+    assert penstock("audit", "verify", *places, "--key", folder / "state" / "audit.key").returncode == 0
+    ended = penstock("audit", "verify", *places, "--key", folder / "state" / "admin.token")
+    assert ended.returncode == 2
+    assert "the key fits neither" in ended.stderr
+    assert penstock("audit", "verify", *places).returncode == 2
