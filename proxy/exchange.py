@@ -22,10 +22,11 @@ from proxy.identity.authenticate import Presented, split_bearer
 from proxy.identity.known import Undecided
 from proxy.identity.principal import Principal
 from proxy.messages import Uncounted
+from proxy.policy.grants import Permissions
 from proxy.policy.lease import Admission
 from proxy.policy.multipart import Form
 from proxy.policy.operations import Target
-from proxy.policy.request import Request, forwarded, read_json, requested_model
+from proxy.policy.request import Request, forwarded, limit_completion, read_json, requested_model
 from proxy.record.record import CredentialUsed, End, Record, Tokens, timestamp
 from proxy.refusal import Reason, Refused
 from proxy.wire.http1 import RequestHead, response_head
@@ -120,10 +121,12 @@ class Exchange:
             await self._list_models()
             return
         self._judge_body(head)
+        permissions = view.permissions[principal.client]
         if target.model is not None:
-            self._authorize(target.model, frozenset())
-        await self._read_body(head)
-        self._authorize(self._requested(), self.request.features if self.request else frozenset())
+            self.record.model = target.model[:256]
+            permissions.admit(target.operation, target.model, principal)
+        await self._read_body(head, permissions.closely)
+        self._authorize(permissions, self._requested())
         await self._admit()
         self._forwarding = forwarding = Forwarding(self)
         await forwarding.run()
@@ -183,11 +186,13 @@ class Exchange:
             return self._form.model
         return requested_model(self.target, self.request)
 
-    def _authorize(self, model: str, features: frozenset[str]) -> None:
+    def _authorize(self, permissions: Permissions, model: str) -> None:
         self.record.model = model[:256]
-        permissions = self.view.permissions[self.client.name]
-        self.record.rule = permissions.authorize(self.target.operation.name, model, features)
+        rule = permissions.authorize(self.target.operation, model, self.principal, self.request)
+        self.record.rule = rule.name
         self.model = model
+        if rule.max_tokens is not None and self.request is not None:
+            limit_completion(self.request, self.target, rule.max_tokens)
 
     # The body.
 
@@ -218,7 +223,7 @@ class Exchange:
         self.worker.buffered += size
         self._buffered += size
 
-    async def _read_body(self, head: RequestHead) -> None:
+    async def _read_body(self, head: RequestHead, closely: bool) -> None:
         connection, bounds = self.connection, self.view.bounds
         if head.expects_continue:
             await connection.continue_(bounds)
@@ -235,9 +240,9 @@ class Exchange:
                 self._form = Form(body, head.once[b"content-type"])
             return
         if len(body) < _OFF_LOOP:
-            self.request = read_json(operation, body)
+            self.request = read_json(operation, body, closely)
         else:
-            self.request = await trio.to_thread.run_sync(read_json, operation, body)
+            self.request = await trio.to_thread.run_sync(read_json, operation, body, closely)
         self.record.stream = self.request.stream
 
     async def _collect(self, head: RequestHead) -> bytes:
@@ -285,7 +290,7 @@ class Exchange:
 
     async def _list_models(self) -> None:
         assert self.head is not None
-        body = answer.listing(self.target, self.view.permissions[self.client.name].models())
+        body = answer.listing(self.target, self.view.permissions[self.client.name].models(self.principal))
         head = response_head(200, [*self.head_lines(), (b"content-length", b"%d" % len(body))])
         await self.connection.send(head if self.head.method == b"HEAD" else head + body, self.view.bounds)
         self.record.status = 200

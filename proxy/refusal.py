@@ -55,7 +55,12 @@ class Reason(Enum):
     IDENTITY_UNAVAILABLE = "identity_unavailable"
     # policy
     NOT_GRANTED = "not_granted"
+    SCOPE_MISSING = "scope_missing"
+    ROLE_MISSING = "role_missing"
+    GROUP_MISSING = "group_missing"
+    USER_NOT_GRANTED = "user_not_granted"
     FEATURE_NOT_GRANTED = "feature_not_granted"
+    PARAMETER_NOT_GRANTED = "parameter_not_granted"
     UNKNOWN_MODEL = "unknown_model"
     REQUESTS_PER_MINUTE = "requests_per_minute"
     TOKENS_PER_MINUTE = "tokens_per_minute"
@@ -119,6 +124,21 @@ _TERMS: dict[Reason, Terms] = {
     ),
     Reason.NOT_GRANTED: Terms(
         403, "OperationNotAllowed", "This client may not use this operation with this model.", False
+    ),
+    Reason.SCOPE_MISSING: Terms(
+        403, "OperationNotAllowed", "This needs a token with a scope that grants this operation and model.", False
+    ),
+    Reason.ROLE_MISSING: Terms(
+        403, "OperationNotAllowed", "This needs a token with a role that grants this operation and model.", False
+    ),
+    Reason.GROUP_MISSING: Terms(
+        403, "OperationNotAllowed", "This needs a token of a group that is granted this operation and model.", False
+    ),
+    Reason.USER_NOT_GRANTED: Terms(
+        403, "OperationNotAllowed", "This user may not use this operation with this model.", False
+    ),
+    Reason.PARAMETER_NOT_GRANTED: Terms(
+        403, "OperationNotAllowed", "A parameter of the request is beyond what this client may ask for.", False
     ),
     Reason.FEATURE_NOT_GRANTED: Terms(
         403, "OperationNotAllowed", "This client may not use this feature of the operation.", False

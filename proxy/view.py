@@ -4,6 +4,7 @@ A request holds on to the view it began with, so a reload changes nothing for wh
 """
 
 import ssl
+from collections.abc import Iterable, Mapping
 
 from proxy.config.structs import Backend, Client, Model
 from proxy.identity.authenticate import Directory
@@ -32,7 +33,20 @@ class View:
         self.targets = Targets(snapshot.forward_query)
         self.directory = Directory(snapshot.clients, snapshot.issuers)
         self.clients: dict[str, Client] = {client.name: client for client in snapshot.clients}
-        self.permissions = {client.name: Permissions(client, models) for client in snapshot.clients}
+        regions = {backend.name: backend.region for backend in snapshot.backends}
+        self.permissions = {
+            client.name: Permissions(client, models, served(client, snapshot.models, regions))
+            for client in snapshot.clients
+        }
         self.models: dict[str, Model] = {model.name: model for model in snapshot.models}
         self.backends: dict[str, Backend] = {backend.name: backend for backend in snapshot.backends}
         self.forwarded = FORWARDED_HEADERS | {name.lower().encode("ascii") for name in snapshot.forward_headers}
+
+
+def served(client: Client, models: Iterable[Model], regions: Mapping[str, str]) -> frozenset[str]:
+    """The models with a deployment where the client's requests may go. `regions`: of each backend."""
+    return frozenset(
+        model.name
+        for model in models
+        if not client.regions or any(regions[deployment.backend] in client.regions for deployment in model.deployments)
+    )

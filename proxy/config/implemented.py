@@ -25,14 +25,6 @@ NEUTRAL: dict[type[Table], dict[str, tuple[object, ...]]] = {
     structs.State: {"redis": (None,)},
     structs.Audit: {"required": (False,), "user": ("plain", "none"), "webhook": (None,)},
     structs.Client: {"token": (None,), "keys": (False,), "require": ("any",), "on_disconnect": ("cancel",)},
-    structs.Grant: {
-        "scopes": ((),),
-        "roles": ((),),
-        "groups": ((),),
-        "users": ((),),
-        "max_tokens": (None,),
-        "streaming": (None,),
-    },
     structs.Limits: {"tokens_per_day": (None,), "priority": ("interactive",)},
     structs.Credential: {"kind": ("managed_identity", "client_secret", "api_key")},
 }

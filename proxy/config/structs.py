@@ -147,15 +147,21 @@ class TokenMatch(Table, frozen=True, kw_only=True):
 
 
 class Grant(Table, frozen=True, kw_only=True):
-    models: tuple[str, ...] = ()
-    operations: tuple[str, ...] = ()
-    scopes: tuple[str, ...] = ()
+    """What a client may do. All given fields must be met; of a list, any one. The first grant that allows decides."""
+
+    models: tuple[str, ...] = ()  # names, or patterns with * and ?
+    operations: tuple[str, ...] = ()  # "*": all stateless ones
+    scopes: tuple[str, ...] = ()  # these four only a token can meet; each that is given must be met, by any one of it
     roles: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
-    users: tuple[str, ...] = ()
+    users: tuple[str, ...] = ()  # as the issuer's user_claim has them
     features: tuple[Literal["data_sources", "server_tools", "remote_images", "background"], ...] = ()
-    max_tokens: int | None = None
+    max_tokens: int | None = None  # of one completion; a request that names no limit gets this one
+    max_choices: int | None = None  # answers to one request: n, best_of, each for every prompt
     streaming: Literal["required", "forbidden"] | None = None
+    tools: Literal["allowed", "forbidden"] = "allowed"  # functions as well as the service's own
+    images: Literal["allowed", "forbidden"] = "allowed"  # as input, files with their pages among them
+    audio: Literal["allowed", "forbidden"] = "allowed"  # as input
 
 
 class Limits(Table, frozen=True, kw_only=True):

@@ -7,20 +7,18 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import datetime
-from fnmatch import fnmatchcase
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from proxy.config import pem, rotation, structs
+from proxy.config import grants, pem, rotation, structs
 from proxy.config.overlap import clashes
 from proxy.config.problem import Problem, one_of, quoted, within
 from proxy.config.secrets import SecretMissing, resolve
 from proxy.config.shape import REFERENCE
-from proxy.config.structs import Admin, Client, ClientCertificates, Config, Credential, Grant, SecretRef, Table
+from proxy.config.structs import Admin, Client, ClientCertificates, Config, Credential, SecretRef, Table
 from proxy.config.walk import walk
 from proxy.identity.certificate import canonical_name
 from proxy.metering.tokenizer import ENCODINGS
-from proxy.policy.operations import OPERATIONS
 from proxy.supervisor.sockets import parse_address
 
 _HASH = re.compile(r"sha256:[0-9a-fA-F]{64}")
@@ -275,8 +273,7 @@ def _clients(config: Config) -> Iterator[Problem]:
         if client.tenant is not None:
             yield from _named(f"{key}.tenant", client.tenant)
         yield from _proofs(key, client, config)
-        for number, grant in enumerate(client.grants):
-            yield from _grant(f"{key}.grants[{number}]", grant, [model.name for model in config.models])
+        yield from grants.problems(key, client, config)
         for region in client.regions:
             if region not in regions:
                 yield Problem(f"{key}.regions", f"no backend is in {quoted(region)}", one_of(regions))
@@ -328,18 +325,6 @@ def _distinguished(name: str) -> bool:
         return bool(canonical_name(name))
     except ValueError:
         return False
-
-
-def _grant(key: str, grant: Grant, models: list[str]) -> Iterator[Problem]:
-    for field in ("models", "operations"):
-        if not getattr(grant, field):
-            yield Problem(f"{key}.{field}", "empty", "a grant without it allows nothing: name what it allows")
-    for operation in grant.operations:
-        if operation != "*" and operation not in OPERATIONS:
-            yield Problem(f"{key}.operations", f"{quoted(operation)} is no operation", one_of([*OPERATIONS, '"*"']))
-    for pattern in grant.models:
-        if not any(fnmatchcase(name, pattern) for name in models):
-            yield Problem(f"{key}.models", f"no model matches {quoted(pattern)}", one_of(models))
 
 
 def _forward(config: Config) -> Iterator[Problem]:

@@ -1,57 +1,90 @@
 """What a client may do: default deny, and a grant by grant reason why.
 
-Pure: a client's grants are data, and the answer names the rule that decided.
+Pure: a client's grants are data, the first that allows decides, and when none does the answer names the one that came
+nearest and what it failed at.
 """
 
-from fnmatch import fnmatchcase
+import msgspec
 
-from proxy.config.structs import Client, Grant
+from proxy.config.structs import Client
+from proxy.identity.principal import Principal
+from proxy.policy.operations import Operation
+from proxy.policy.request import Request
+from proxy.policy.rule import Miss, Rule
 from proxy.refusal import Reason, Refused
+
+_NO_FEATURES: frozenset[str] = frozenset()
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """How one grant took a request. `miss` is None if it allows it."""
+
+    grant: str
+    miss: Miss | None
 
 
 class Permissions:
-    """One client's grants, with the answers already given: there are as many as models times operations."""
+    """One client's grants. `models` are all there are; `served` those that the client's regions have, if not all.
 
-    def __init__(self, client: Client, models: frozenset[str]) -> None:
-        self._grants = client.grants
+    Which grants cover an operation with a model is remembered: there are as many answers as models times operations.
+    """
+
+    def __init__(self, client: Client, models: frozenset[str], served: frozenset[str] | None = None) -> None:
+        self._rules = tuple(Rule(index, grant) for index, grant in enumerate(client.grants))
         self._models = models
-        self._decided: dict[tuple[str, str], tuple[tuple[str, frozenset[str]], ...]] = {}
+        self._served = models if served is None else served
+        self._covering: dict[tuple[str, str], tuple[Rule, ...]] = {}
+        self.closely = any(rule.closely for rule in self._rules)
+        """Whether bodies have to be read closely."""
 
-    def authorize(self, operation: str, model: str, features: frozenset[str]) -> str:
-        """The rule that allows this, such as `grants[0]`.
+    def admit(self, operation: Operation, model: str, principal: Principal) -> None:
+        """Let a request's body be read, if there is a body that would be allowed, as far as its head can tell.
 
-        Raises `Refused`: UNKNOWN_MODEL, NOT_GRANTED, FEATURE_NOT_GRANTED.
+        Raises `Refused` as `authorize` does.
         """
-        matching = self._decided.get((operation, model))
-        if matching is None:
-            if model not in self._models:
-                raise Refused(Reason.UNKNOWN_MODEL, "models")
-            matching = tuple(
-                (f"grants[{index}]", frozenset(grant.features))
-                for index, grant in enumerate(self._grants)
-                if _covers(grant, operation, model)
-            )
-            self._decided[operation, model] = matching
-        if not matching:
-            raise Refused(Reason.NOT_GRANTED, "no grant matches")
-        for rule, granted in matching:
-            if features <= granted:
+        rules = self._covering.get((operation.name, model))
+        for rule in self._cover(operation, model) if rules is None else rules:
+            if rule.anyone or rule.unmet(principal) is None:
+                return
+        raise self._refused(operation, model, principal, None)
+
+    def authorize(self, operation: Operation, model: str, principal: Principal, request: Request | None) -> Rule:
+        """The rule that allows this.
+
+        Raises `Refused`: UNKNOWN_MODEL, NOT_GRANTED, USER_NOT_GRANTED, GROUP_MISSING, ROLE_MISSING, SCOPE_MISSING,
+        FEATURE_NOT_GRANTED, PARAMETER_NOT_GRANTED.
+        """
+        rules = self._covering.get((operation.name, model))
+        features = _NO_FEATURES if request is None else request.features
+        for rule in self._cover(operation, model) if rules is None else rules:
+            if rule.plain:  # nothing but the features to look at: most requests end here
+                if features <= rule.features:
+                    return rule
+            elif rule.unmet(principal) is None and rule.exceeded(operation, request) is None:
                 return rule
-        missing = min(features - matching[0][1])
-        raise Refused(
-            Reason.FEATURE_NOT_GRANTED, f"{matching[0][0]}.features", message=f"This client may not use {missing}."
-        )
+        raise self._refused(operation, model, principal, request)
 
-    def models(self) -> list[str]:
-        """The models of which the client may use anything at all, sorted."""
-        return sorted(
-            model
-            for model in self._models
-            if any(fnmatchcase(model, pattern) for grant in self._grants for pattern in grant.models)
-        )
+    def verdicts(
+        self, operation: Operation, model: str, principal: Principal, request: Request | None
+    ) -> tuple[Verdict, ...]:
+        """How every grant takes a request, in order. The first that allows it is the one that `authorize` gives."""
+        return tuple(Verdict(rule.name, rule.judge(operation, model, principal, request)) for rule in self._rules)
 
+    def models(self, principal: Principal) -> list[str]:
+        """The models of which the principal may use anything at all, sorted."""
+        rules = [rule for rule in self._rules if rule.unmet(principal) is None]
+        return sorted(model for model in self._served if any(rule.names(model) for rule in rules))
 
-def _covers(grant: Grant, operation: str, model: str) -> bool:
-    return ("*" in grant.operations or operation in grant.operations) and any(
-        fnmatchcase(model, pattern) for pattern in grant.models
-    )
+    def _cover(self, operation: Operation, model: str) -> tuple[Rule, ...]:
+        if model not in self._models:
+            raise Refused(Reason.UNKNOWN_MODEL, "models")
+        covering = tuple(rule for rule in self._rules if rule.uncovered(operation.name, model) is None)
+        self._covering[operation.name, model] = covering
+        return covering
+
+    def _refused(self, operation: Operation, model: str, principal: Principal, request: Request | None) -> Refused:
+        misses = [(v.grant, v.miss) for v in self.verdicts(operation, model, principal, request) if v.miss is not None]
+        if not misses:
+            return Refused(Reason.NOT_GRANTED, "no grants")
+        name, miss = max(misses, key=lambda named: named[1].depth)  # of several, the first
+        return Refused(miss.reason, f"{name}.{miss.field}: {miss.found}", message=miss.message)

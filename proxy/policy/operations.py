@@ -16,7 +16,9 @@ from proxy.refusal import Reason, Refused
 class Operation(msgspec.Struct, frozen=True):
     """One operation of Azure OpenAI's data plane.
 
-    `body`: how its request body is read. `inference`: stateless, so that trying again elsewhere is safe.
+    `body`: how its request body is read. `inference`: stateless, so that trying again elsewhere is safe. The rest is
+    what bounds of grants concern: `limits` are the parameters that bound its completion, the one to set first;
+    `choices` those that ask for several answers; `streams`: its answer can be a stream; `inputs`: what it is made of.
     """
 
     name: str
@@ -25,20 +27,37 @@ class Operation(msgspec.Struct, frozen=True):
     method: str = "POST"
     inference: bool = True
     surfaces: tuple[str, ...] = ("deployments", "v1")
+    limits: tuple[str, ...] = ()
+    choices: tuple[str, ...] = ()
+    streams: bool = False
+    inputs: frozenset[str] = frozenset()
 
 
 OPERATIONS: dict[str, Operation] = {
     operation.name: operation
     for operation in (
-        Operation("chat.completions", "chat/completions", "json"),
-        Operation("completions", "completions", "json"),
+        Operation(
+            "chat.completions",
+            "chat/completions",
+            "json",
+            limits=("max_completion_tokens", "max_tokens"),
+            choices=("n",),
+            streams=True,
+        ),
+        Operation("completions", "completions", "json", limits=("max_tokens",), choices=("n", "best_of"), streams=True),
         Operation("embeddings", "embeddings", "json"),
-        Operation("responses", "responses", "json", surfaces=("v1", "dated")),
-        Operation("images.generations", "images/generations", "json"),
-        Operation("images.edits", "images/edits", "multipart"),
-        Operation("audio.speech", "audio/speech", "json"),
-        Operation("audio.transcriptions", "audio/transcriptions", "multipart"),
-        Operation("audio.translations", "audio/translations", "multipart"),
+        Operation(
+            "responses", "responses", "json", surfaces=("v1", "dated"), limits=("max_output_tokens",), streams=True
+        ),
+        Operation("images.generations", "images/generations", "json", choices=("n",), streams=True),
+        Operation(
+            "images.edits", "images/edits", "multipart", choices=("n",), streams=True, inputs=frozenset(("images",))
+        ),
+        Operation("audio.speech", "audio/speech", "json", streams=True),
+        Operation(
+            "audio.transcriptions", "audio/transcriptions", "multipart", streams=True, inputs=frozenset(("audio",))
+        ),
+        Operation("audio.translations", "audio/translations", "multipart", inputs=frozenset(("audio",))),
         Operation("models", "models", "none", method="GET", inference=False, surfaces=("v1", "dated")),
     )
 }

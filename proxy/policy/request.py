@@ -16,18 +16,29 @@ _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_any = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
 _TRUE, _FALSE, _NULL = msgspec.Raw(b"true"), msgspec.Raw(b"false"), msgspec.Raw(b"null")
+_EMPTY = msgspec.Raw(b"[]")
 
 _FETCHING = ("data_sources", "dataSources")
 _LOCAL_TOOLS = frozenset({"function", "custom"})
 _LIMIT_KEYS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 _STORED_KEYS = ("previous_response_id", "conversation", "prompt_id")
 
+_IMAGE_KEYS = frozenset(("image_url", "file_data", "file_url"))
+_IMAGE_TYPES = frozenset(
+    ("image_url", "input_image", "computer_screenshot", "image_generation_call", "file", "input_file")
+)
+"""Pictures, and files: models are shown the pages of a file as pictures."""
+_AUDIO = frozenset(("input_audio", "audio"))
+_OLD_LIMIT_BEFORE = "2024-09-01"
+"""The version of the API that brought `max_completion_tokens`, which reasoning models insist on."""
+
 
 class Request(msgspec.Struct):
     """What a JSON body says.
 
     `members` are the top-level members as they will be sent. `wants_usage` is true where the client asked for the usage
-    event itself. `completion_limit` is the largest number of tokens the client allows, if it says so.
+    event itself. `completion_limit` is the largest number of tokens the client allows, if it says so. Only where it was
+    read closely: `uses` is what of "tools", "images" and "audio" it brings, `choices` how many answers it asks for.
     """
 
     members: dict[str, msgspec.Raw]
@@ -36,10 +47,15 @@ class Request(msgspec.Struct):
     wants_usage: bool = False
     completion_limit: int | None = None
     features: frozenset[str] = frozenset()
+    uses: frozenset[str] = frozenset()
+    choices: int = 1
 
 
-def read_json(operation: Operation, body: bytes | bytearray) -> Request:
-    """Read a JSON request body. Raises `Refused`: BAD_JSON, STORED_STATE."""
+def read_json(operation: Operation, body: bytes | bytearray, closely: bool = False) -> Request:
+    """Read a JSON request body, `closely` where a grant bounds what it brings.
+
+    Raises `Refused`: BAD_JSON, STORED_STATE.
+    """
     try:
         members = _decode_members(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -53,7 +69,7 @@ def read_json(operation: Operation, body: bytes | bytearray) -> Request:
         if key in members:
             limit = _number(members, key)
             if limit is not None:
-                request.completion_limit = limit
+                request.completion_limit = max(limit, request.completion_limit or 0)
     if operation.name in ("chat.completions", "responses"):
         _refuse_stored_state(operation, members)
         request.features = _features(members, body)
@@ -61,7 +77,28 @@ def read_json(operation: Operation, body: bytes | bytearray) -> Request:
         request.wants_usage = _wants_usage(members)
     if operation.name == "responses":
         members["store"] = _FALSE
+    elif operation.name == "audio.speech":
+        request.stream = request.stream or _string(members, "stream_format") == "sse"
+    if closely:
+        request.uses = _uses(operation, members, body)
+        request.choices = _choices(operation, members)
     return request
+
+
+def limit_completion(request: Request, target: Target, most: int) -> tuple[str, int] | None:
+    """Set the completion's limit where the request names none: the parameter and its value, if it was set.
+
+    Under the client's own parameter where it gave one as null, else under the one that the operation goes by. Chat has
+    two: `max_tokens` is what versions of the API know that are older than `max_completion_tokens`.
+    """
+    members, keys = request.members, target.operation.limits
+    if not keys or any(members.get(key, _NULL) != _NULL for key in keys):
+        return None
+    key = next((key for key in keys if key in members), None)
+    if key is None:
+        key = keys[-1] if target.surface != "v1" and target.api_version < _OLD_LIMIT_BEFORE else keys[0]
+    members[key] = msgspec.Raw(b"%d" % most)
+    return key, most
 
 
 def forwarded(request: Request, deployment: str, *, ask_usage: bool) -> bytes:
@@ -188,6 +225,53 @@ def _inline(image: Any) -> bool:
     if isinstance(image, dict):
         image = image.get("url")
     return image is None or (isinstance(image, str) and image[:5].lower() == "data:")
+
+
+def _uses(operation: Operation, members: dict[str, msgspec.Raw], body: bytes | bytearray) -> frozenset[str]:
+    """What the body brings of what a grant can forbid. Messages and input are decoded where something can matter."""
+    found = set()
+    if members.get("tools", _NULL) not in (_NULL, _EMPTY) or any(
+        members.get(key, _NULL) != _NULL for key in ("functions", "web_search_options")
+    ):
+        found.add("tools")
+    if operation.name in ("chat.completions", "responses") and (
+        b"\\u00" in body or b"image" in body or b"audio" in body or b"file" in body
+    ):
+        for key in ("messages", "input"):
+            if key in members:
+                value = _member(members[key], key)
+                found |= _inputs(value)
+                members[key] = msgspec.Raw(_encode(value))
+    return frozenset(found)
+
+
+def _inputs(value: Any) -> set[str]:
+    """Which of "images" and "audio" are among a conversation's parts."""
+    found = set()
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, list):
+            waiting.extend(item)
+        elif isinstance(item, dict):
+            kind = item.get("type")
+            given = {key for key, inner in item.items() if inner is not None}
+            if not _IMAGE_KEYS.isdisjoint(given) or (isinstance(kind, str) and kind in _IMAGE_TYPES):
+                found.add("images")
+            if not _AUDIO.isdisjoint(given) or (isinstance(kind, str) and kind in _AUDIO):
+                found.add("audio")
+            waiting.extend(item.values())
+    return found
+
+
+def _choices(operation: Operation, members: dict[str, msgspec.Raw]) -> int:
+    """How many answers are asked for; each prompt of several has its own."""
+    asked = max((_number(members, key) or 1 for key in operation.choices if key in members), default=1)
+    if operation.name == "completions" and "prompt" in members:
+        prompt = _member(members["prompt"], "prompt")
+        if isinstance(prompt, list) and not all(isinstance(token, int) for token in prompt):
+            asked *= len(prompt)
+    return asked
 
 
 def requested_model(target: Target, request: Request | None) -> str:

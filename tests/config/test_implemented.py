@@ -89,7 +89,11 @@ groups = ["g"]
 users = ["u"]
 features = ["data_sources", "server_tools", "remote_images", "background"]
 max_tokens = 4096
-streaming = "required"
+max_choices = 2
+streaming = "forbidden"
+tools = "allowed"
+images = "allowed"
+audio = "forbidden"
 [clients.limits]
 requests_per_minute = 600
 tokens_per_minute = 120_000
@@ -128,12 +132,6 @@ MISSING = [
     "clients[0].keys",
     "clients[0].require",
     "clients[0].on_disconnect",
-    "clients[0].grants[0].scopes",
-    "clients[0].grants[0].roles",
-    "clients[0].grants[0].groups",
-    "clients[0].grants[0].users",
-    "clients[0].grants[0].max_tokens",
-    "clients[0].grants[0].streaming",
     "clients[0].limits.tokens_per_day",
     "clients[0].limits.priority",
     "credentials.workload.kind",

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.policy.operations import OPERATIONS, parse_target
-from proxy.policy.request import forwarded, read_json, requested_model
+from proxy.policy.request import forwarded, limit_completion, read_json, requested_model
 from proxy.refusal import Reason, Refused
 
 CHAT, RESPONSES, EMBEDDINGS = (OPERATIONS[name] for name in ("chat.completions", "responses", "embeddings"))
@@ -153,6 +153,118 @@ def test_what_was_judged_inside_is_what_is_sent() -> None:
     out = forwarded(request, "dep", ask_usage=False)
     assert b"mcp" not in out
     assert b"https" not in out
+
+
+def part(kind: str, **inside: object) -> list[dict[str, Any]]:
+    return [{"role": "user", "content": [{"type": kind, **inside}]}]
+
+
+USES: list[tuple[bytes, set[str]]] = [
+    (dump(messages=MESSAGES), set()),
+    (dump(messages=[{"role": "user", "content": "an image, some audio, a file"}]), set()),
+    (dump(tools=[]), set()),
+    (dump(tools=None, functions=None), set()),
+    (dump(tools=[{"type": "function"}]), {"tools"}),
+    (b'{"to\\u006fls":[{"type":"function"}]}', {"tools"}),
+    (dump(functions=[{"name": "f"}]), {"tools"}),
+    (dump(web_search_options={}), {"tools"}),
+    (dump(messages=image("data:image/png;base64,AA==")), {"images"}),
+    (json.dumps({"messages": image("data:,")}).replace("image", "im\\u0061ge").encode(), {"images"}),
+    (dump(messages=part("input_audio", input_audio={"data": "AA==", "format": "wav"})), {"audio"}),
+    (dump(messages=[{"role": "assistant", "audio": {"id": "audio_1"}}]), {"audio"}),
+    (dump(messages=[{"role": "assistant", "content": "a", "audio": None}]), set()),
+    (dump(messages=part("file", file={"file_data": "data:application/pdf;base64,AA=="})), {"images"}),
+    (dump(input=part("input_image", image_url="data:,")), {"images"}),
+    (dump(input=[{"type": "image_generation_call", "result": "AA=="}]), {"images"}),
+    (dump(input=part("input_audio", data="AA==")), {"audio"}),
+    (
+        dump(messages=[*part("input_audio", input_audio={}), *image("data:,")], tools=[{"type": "custom"}]),
+        {"tools", "images", "audio"},
+    ),
+]
+
+
+@pytest.mark.parametrize(("body", "uses"), USES)
+def test_what_a_request_brings_is_seen_where_it_is_read_closely(body: bytes, uses: set[str]) -> None:
+    assert read_json(RESPONSES, body, closely=True).uses == uses
+    assert read_json(RESPONSES, body).uses == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("operation", "body", "choices"),
+    [
+        ("chat.completions", {}, 1),
+        ("chat.completions", {"n": None}, 1),
+        ("chat.completions", {"n": 4}, 4),
+        ("chat.completions", {"best_of": 4}, 1),
+        ("completions", {"best_of": 4, "n": 2}, 4),
+        ("completions", {"prompt": ["a", "b", "c"], "n": 2}, 6),
+        ("completions", {"prompt": [1, 2, 3]}, 1),
+        ("completions", {"prompt": [[1, 2], [3]]}, 2),
+        ("completions", {"prompt": "a"}, 1),
+        ("images.generations", {"n": 3}, 3),
+        ("embeddings", {"n": 3}, 1),
+    ],
+)
+def test_how_many_answers_are_asked_for(operation: str, body: dict[str, Any], choices: int) -> None:
+    assert read_json(OPERATIONS[operation], dump(model="m", **body), closely=True).choices == choices
+
+
+@pytest.mark.parametrize("n", [1.5, "2", True, -1, [2]])
+def test_answers_asked_for_that_are_no_number(n: object) -> None:
+    with pytest.raises(Refused) as caught:
+        read_json(CHAT, dump(model="m", n=n), closely=True)
+    assert caught.value.reason is Reason.BAD_JSON
+
+
+def test_speech_that_is_streamed() -> None:
+    speech = OPERATIONS["audio.speech"]
+    assert read_json(speech, dump(model="m", input="a", stream_format="sse")).stream
+    assert not read_json(speech, dump(model="m", input="a", stream_format="audio")).stream
+
+
+V1 = b"/openai/v1/chat/completions"
+LIMITS: list[tuple[bytes, dict[str, Any], dict[str, Any]]] = [
+    (V1, {}, {"max_completion_tokens": 50}),
+    (V1, {"max_tokens": 7}, {"max_tokens": 7}),
+    (V1, {"max_tokens": None}, {"max_tokens": 50}),
+    (V1, {"max_completion_tokens": 7}, {"max_completion_tokens": 7}),
+    (V1, {"max_completion_tokens": None, "max_tokens": 7}, {"max_completion_tokens": None, "max_tokens": 7}),
+    (V1, {"max_output_tokens": 7}, {"max_output_tokens": 7, "max_completion_tokens": 50}),
+    (b"/openai/deployments/m/chat/completions?api-version=2024-10-21", {}, {"max_completion_tokens": 50}),
+    (b"/openai/deployments/m/chat/completions?api-version=2024-09-01-preview", {}, {"max_completion_tokens": 50}),
+    (b"/openai/deployments/m/chat/completions?api-version=2024-06-01", {}, {"max_tokens": 50}),
+    (b"/openai/v1/completions", {}, {"max_tokens": 50}),
+    (b"/openai/v1/responses", {}, {"max_output_tokens": 50, "store": False}),
+    (b"/openai/v1/responses", {"max_tokens": 7}, {"max_tokens": 7, "max_output_tokens": 50, "store": False}),
+    (b"/openai/v1/embeddings", {}, {}),
+]
+
+
+@pytest.mark.parametrize(("raw", "members", "expected"), LIMITS)
+def test_a_request_without_a_limit_gets_one(raw: bytes, members: dict[str, Any], expected: dict[str, Any]) -> None:
+    target = parse_target(b"POST", raw)
+    request = read_json(target.operation, dump(model="m", **members))
+    limit_completion(request, target, 50)
+    assert json.loads(forwarded(request, "dep", ask_usage=False)) == {"model": "dep", **expected}
+
+
+limits = st.dictionaries(
+    st.sampled_from(["max_tokens", "max_completion_tokens", "max_output_tokens"]), st.none() | st.integers(0, 100)
+)
+
+
+@given(st.sampled_from([row[0] for row in LIMITS[:-1]]), limits, st.integers(1, 100))
+def test_what_is_forwarded_obeys_the_bound(raw: bytes, members: dict[str, Any], most: int) -> None:
+    target = parse_target(b"POST", raw)
+    request = read_json(target.operation, dump(model="m", **members))
+    if request.completion_limit is not None and request.completion_limit > most:
+        return
+    limit_completion(request, target, most)
+    out = json.loads(forwarded(request, "dep", ask_usage=False))
+    given_limits = [out[key] for key in target.operation.limits if out.get(key) is not None]
+    assert given_limits
+    assert all(value <= most for key, value in out.items() if key.startswith("max_") and value is not None)
 
 
 STORED = [

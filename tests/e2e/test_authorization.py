@@ -1,0 +1,155 @@
+"""Each bound of a grant through the real listener: what is refused, by which rule on record, and what is sent on."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from bench.mock.process import MockProcess
+from certs.pki import Pki
+from tests.e2e.gateway import Gateway, config_text, gateway, hashed
+
+CHAT = "/openai/deployments/{}/chat/completions?api-version=2024-10-21"
+V1 = "/openai/v1/chat/completions"
+
+BOUNDS = {
+    "tokens": "max_tokens = 32",
+    "choices": "max_choices = 2",
+    "streams": 'streaming = "required"',
+    "whole": 'streaming = "forbidden"',
+    "toolless": 'tools = "forbidden"',
+    "blind": 'images = "forbidden"',
+    "deaf": 'audio = "forbidden"',
+}
+"""A client for each bound, which has that bound on chat with gpt-4o, and none on anything else."""
+
+
+def clients() -> str:
+    return "\n".join(
+        f"""[[clients]]
+name = "{name}"
+key_hashes = ["{hashed("key-of-" + name)}"]
+[[clients.grants]]
+models = ["gpt-4o"]
+operations = ["chat.completions"]
+{bound}
+[[clients.grants]]
+models = ["embed"]
+operations = ["embeddings"]
+"""
+        for name, bound in BOUNDS.items()
+    )
+
+
+@pytest.fixture(scope="module")
+def bounded(tmp_path_factory: pytest.TempPathFactory, pki: Pki, mock: MockProcess) -> Iterator[Gateway]:
+    mock.clear()
+    text = config_text(pki, mock, clients=clients()).replace("workers = 2", "workers = 1")
+    with gateway(tmp_path_factory.mktemp("bounded"), pki, mock, text) as running:
+        yield running
+
+
+def chat(**members: Any) -> dict[str, Any]:
+    return {"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}], "max_completion_tokens": 3, **members}
+
+
+def said(*parts: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{"role": "user", "content": list(parts)}]
+
+
+PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}
+SOUND = {"type": "input_audio", "input_audio": {"data": "AA==", "format": "wav"}}
+TOOL = {"type": "function", "function": {"name": "f"}}
+
+REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
+    ("tokens", chat(max_completion_tokens=33), "max_tokens: 33 > 32", "at most 32 tokens"),
+    ("tokens", chat(max_completion_tokens=None, max_tokens=99), "max_tokens: 99 > 32", "at most 32 tokens"),
+    ("choices", chat(n=3), "max_choices: 3 > 2", "at most 2 answers"),
+    ("streams", chat(), "streaming: required", "set 'stream' to true"),
+    ("whole", chat(stream=True), "streaming: forbidden", "may not ask for streams"),
+    ("toolless", chat(tools=[TOOL]), "tools: forbidden", "may not send tools"),
+    ("toolless", chat(functions=[{"name": "f"}]), "tools: forbidden", "may not send tools"),
+    ("blind", chat(messages=said(PICTURE)), "images: forbidden", "may not send images"),
+    ("deaf", chat(messages=said(SOUND)), "audio: forbidden", "may not send audio"),
+]
+
+
+@pytest.mark.parametrize(("name", "body", "rule", "message"), REFUSED)
+def test_beyond_a_bound(
+    bounded: Gateway, mock: MockProcess, name: str, body: dict[str, Any], rule: str, message: str
+) -> None:
+    mock.forget()
+    with bounded.client("key-of-" + name) as client:
+        answer = client.post(V1, json=body)
+    assert answer.status_code == 403
+    assert answer.headers["x-should-retry"] == "false"
+    assert answer.json()["error"]["code"] == "OperationNotAllowed"
+    assert message in answer.json()["error"]["message"]
+    record = bounded.record_of(answer.headers["x-request-id"])
+    assert (record["client"], record["decision"], record["reason"]) == (name, "refused", "parameter_not_granted")
+    assert record["rule"] == f"grants[0].{rule}"
+    assert mock.received() == []
+
+
+ALLOWED: list[tuple[str, dict[str, Any]]] = [
+    ("tokens", chat(max_completion_tokens=32)),
+    ("choices", chat(n=2)),
+    ("streams", chat(stream=True)),
+    ("whole", chat(stream=False)),
+    ("toolless", chat(tools=[], messages=said(PICTURE, SOUND))),
+    ("blind", chat(tools=[TOOL], messages=said(SOUND))),
+    ("deaf", chat(tools=[TOOL], messages=said(PICTURE))),
+]
+
+
+@pytest.mark.parametrize(("name", "body"), ALLOWED)
+def test_within_a_bound(bounded: Gateway, mock: MockProcess, name: str, body: dict[str, Any]) -> None:
+    mock.forget()
+    with bounded.client("key-of-" + name) as client:
+        answer = client.post(CHAT.format("gpt-4o"), json=body)
+    assert answer.status_code == 200
+    assert bounded.record_of(answer.headers["x-request-id"])["rule"] == "grants[0]"
+    received = json.loads(mock.received()[-1]["body"])
+    received.pop("stream_options", None)
+    assert received == body
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        (V1, {"max_completion_tokens": 32}),
+        (CHAT.format("gpt-4o"), {"max_completion_tokens": 32}),
+        (CHAT.format("gpt-4o").replace("2024-10-21", "2024-06-01"), {"max_tokens": 32}),
+    ],
+)
+def test_a_request_that_names_no_limit_gets_the_bound(
+    bounded: Gateway, mock: MockProcess, target: str, expected: dict[str, int]
+) -> None:
+    mock.forget()
+    body = chat()
+    del body["max_completion_tokens"]
+    with bounded.client("key-of-tokens") as client:
+        assert client.post(target, json=body).status_code == 200
+    received = json.loads(mock.received()[-1]["body"])
+    assert {key: value for key, value in received.items() if key.startswith("max_")} == expected
+
+
+def test_a_later_grant_may_allow_what_the_first_does_not(bounded: Gateway) -> None:
+    with bounded.client("key-of-streams") as client:
+        answer = client.post("/openai/v1/embeddings", json={"model": "embed", "input": "a"})
+    assert answer.status_code == 200
+    assert bounded.record_of(answer.headers["x-request-id"])["rule"] == "grants[1]"
+
+
+def test_a_model_that_is_not_granted_is_refused_before_the_body_is_sent(bounded: Gateway) -> None:
+    head = b"POST /openai/deployments/slow/chat/completions?api-version=2024-10-21 HTTP/1.1\r\nhost: localhost\r\n"
+    head += b"api-key: key-of-tokens\r\ncontent-type: application/json\r\ncontent-length: 100\r\n"
+    answer = bounded.raw(head + b"expect: 100-continue\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 403")
+
+
+def test_only_what_is_granted_is_listed(bounded: Gateway) -> None:
+    for target in ("/openai/v1/models", "/openai/deployments?api-version=2024-10-21"):
+        with bounded.client("key-of-tokens") as client:
+            assert [entry["id"] for entry in client.get(target).json()["data"]] == ["embed", "gpt-4o"]
