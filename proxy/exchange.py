@@ -159,7 +159,7 @@ class Exchange:
         )
         try:
             principal = self.view.directory.authenticate(presented, self.worker.known, time.time())
-        except Refused:
+        except (Refused, Undecided):
             used.fingerprint = presented.fingerprint
             raise
         record = self.record

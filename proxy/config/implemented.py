@@ -13,7 +13,6 @@ from proxy.config.structs import Config, Table
 from proxy.config.walk import walk
 
 NEUTRAL: dict[type[Table], dict[str, tuple[object, ...]]] = {
-    structs.Config: {"issuers": ((),)},
     structs.Listen: {"trusted_proxies": ((),)},
     structs.ClientCertificates: {
         "crls": ((),),
@@ -24,7 +23,7 @@ NEUTRAL: dict[type[Table], dict[str, tuple[object, ...]]] = {
     structs.KeyVaultRef: {"key_vault": ()},
     structs.State: {"redis": (None,)},
     structs.Audit: {"required": (False,), "user": ("plain", "none"), "webhook": (None,)},
-    structs.Client: {"token": (None,), "keys": (False,), "require": ("any",), "on_disconnect": ("cancel",)},
+    structs.Client: {"keys": (False,), "on_disconnect": ("cancel",)},
     structs.Limits: {"tokens_per_day": (None,), "priority": ("interactive",)},
     structs.Credential: {"kind": ("managed_identity", "client_secret", "api_key")},
 }

@@ -9,7 +9,7 @@ subject in a certificate; should a certificate have both, it names neither clien
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from proxy.config.structs import CertificateMatch, Client
+from proxy.config.structs import CertificateMatch, Client, TokenMatch
 from proxy.identity.certificate import canonical_name
 
 
@@ -29,6 +29,7 @@ class _Names(NamedTuple):
 def clashes(clients: Sequence[Client]) -> Iterator[Clash]:
     """Every client that shares a credential with an earlier one, once for each kind of credential."""
     yield from _of_keys(clients)
+    yield from _of_tokens(clients)
     yield from _of_certificates(clients)
 
 
@@ -46,6 +47,15 @@ def _of_keys(clients: Sequence[Client]) -> Iterator[Clash]:
             yield Clash(min(taken), index, "key_hashes")
         for digest in digests:
             owners.setdefault(digest, index)
+
+
+def _of_tokens(clients: Sequence[Client]) -> Iterator[Clash]:
+    owners: dict[TokenMatch, int] = {}
+    for index, client in enumerate(clients):
+        if client.token is not None:
+            owner = owners.setdefault(client.token, index)
+            if owner != index:
+                yield Clash(owner, index, "token")
 
 
 def _of_certificates(clients: Sequence[Client]) -> Iterator[Clash]:

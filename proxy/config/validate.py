@@ -10,7 +10,7 @@ from datetime import datetime
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from proxy.config import grants, pem, rotation, structs
+from proxy.config import grants, issuers, pem, rotation, structs
 from proxy.config.overlap import clashes
 from proxy.config.problem import Problem, one_of, quoted, within
 from proxy.config.secrets import SecretMissing, resolve
@@ -55,6 +55,14 @@ _USED = {
 _NEEDED = {"client_secret": ("tenant_id", "client_id", "secret"), "api_key": ("key",)}
 
 
+_APART = {
+    "key_hashes": "give each a key of its own",
+    "token": "give each a client of its own",
+    "certificate": "give each an issuer, a name or a thumbprint that the other has not",
+}
+"""How two clients are told apart, by the credential they share."""
+
+
 def problems(config: Config, now: datetime) -> Iterator[Problem]:
     """Everything that is wrong at `now` with a configuration whose types are right."""
     yield from _numbers(config)
@@ -66,6 +74,10 @@ def problems(config: Config, now: datetime) -> Iterator[Problem]:
         yield from _credential(within("credentials", name), name, credential, now)
     yield from _backends(config, now)
     yield from _models(config)
+    yield from _unique("issuers", (issuer.name for issuer in config.issuers))
+    for index, issuer in enumerate(config.issuers):
+        yield from _named(f"issuers[{index}].name", issuer.name)
+    yield from issuers.problems(config, now)
     yield from _clients(config)
     yield from _forward(config)
     yield from rotation.problems(config)
@@ -282,14 +294,13 @@ def _clients(config: Config) -> Iterator[Problem]:
             f"clients[{second}].{field}",
             f"{quoted(clients[second].name)} and {quoted(clients[first].name)} (clients[{first}]) "
             "could be named by one credential",
-            "give each a key of its own" if field == "key_hashes" else "give each an issuer, a name or a thumbprint "
-            "that the other has not",
-        )  # fmt: skip
+            _APART[field],
+        )
 
 
 def _proofs(key: str, client: Client, config: Config) -> Iterator[Problem]:
     if client.certificate is None and not client.key_hashes and client.token is None and not client.keys:
-        yield Problem(key, f"{quoted(client.name)} has no credential", "give it certificate or key_hashes")
+        yield Problem(key, f"{quoted(client.name)} has no credential", "give it certificate, token or key_hashes")
     digests = [entry.lower() for entry in client.key_hashes]
     for index, entry in enumerate(client.key_hashes):
         if not _HASH.fullmatch(entry):

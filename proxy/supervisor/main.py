@@ -23,10 +23,12 @@ from proxy.admin.view import ReloadResult
 from proxy.config.load import ConfigError, load
 from proxy.config.secrets import resolve
 from proxy.config.structs import Config
+from proxy.identity.known import AskKeys, Settled
 from proxy.messages import (
     BreakerChanged,
     CertificateSeen,
     Downward,
+    SigningKeys,
     Snapshot,
     Tallies,
     UpstreamCredential,
@@ -39,6 +41,7 @@ from proxy.supervisor.audit import open_log
 from proxy.supervisor.credentials import Refresher
 from proxy.supervisor.events import Event, Events
 from proxy.supervisor.expiry import Expiry
+from proxy.supervisor.issuers import Issuers
 from proxy.supervisor.records import RecordKeeper
 from proxy.supervisor.sockets import AddressUnusable, listen
 from proxy.supervisor.status import Overview
@@ -117,6 +120,7 @@ class Supervisor:
         ]
         self.expiry = Expiry(config, {}, self.events.announce)
         self._refresher = Refresher(config.credentials, self._publish, self._announce)
+        self._issuers = Issuers(config.issuers, self._tell_all, self._answer, self.events.announce)
         self._ticks = trio.Event()
         self._draining = trio.Event()
         self._reloading = trio.Lock()
@@ -129,6 +133,7 @@ class Supervisor:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.keeper.run)
             nursery.start_soon(self._refresher.run)
+            nursery.start_soon(self._issuers.run)
             nursery.start_soon(self._tick)
             nursery.start_soon(self._watch)
             nursery.start_soon(self.expiry.run)
@@ -137,6 +142,7 @@ class Supervisor:
             nursery.start_soon(self._signals)
             with trio.move_on_after(_FIRST_CREDENTIALS):
                 await self._refresher.first.wait()
+                await self._issuers.first.wait()
             async with trio.open_nursery() as workers:
                 for worker in self.workers:
                     workers.start_soon(worker.keep)
@@ -208,6 +214,7 @@ class Supervisor:
             self._refresher.reconfigure(config.credentials)
             for worker in self.workers:
                 worker.post(built)
+            self._issuers.reconfigure(config.issuers)
             self.expiry.reconfigure(config, {})
             _log.info("configuration version %d is in force", version)
             return self._reloaded(version, None)
@@ -236,7 +243,7 @@ class Supervisor:
     # Workers.
 
     def _greeting(self) -> list[Downward]:
-        return [UpstreamCredentials(self.credentials), self._snapshot]
+        return [UpstreamCredentials(self.credentials), SigningKeys(self._issuers.current), self._snapshot]
 
     def _hear(self, worker: int, message: Upward) -> None:
         now = time.monotonic()
@@ -255,6 +262,8 @@ class Supervisor:
                 _log.warning("deployment %s/%s is %s at worker %d: %s", *key, message.state, worker, message.reason)
             case CertificateSeen():
                 self.expiry.saw(message)
+            case AskKeys():
+                self._issuers.ask(worker, message)
             case _:
                 raise AssertionError("heard by the worker's process")
 
@@ -268,6 +277,13 @@ class Supervisor:
         for worker, message in outgoing:
             self.workers[worker].post(message)
         self._ticks.set()
+
+    def _tell_all(self, message: Downward) -> None:
+        for worker in self.workers:
+            worker.post(message)
+
+    def _answer(self, worker: int, settled: Settled) -> None:
+        self.workers[worker].post(settled)
 
     async def _tick(self) -> None:
         """Answer asks whose time is up."""
@@ -283,8 +299,7 @@ class Supervisor:
     # Credentials.
 
     def _publish(self, credentials: dict[str, UpstreamCredential]) -> None:
-        for worker in self.workers:
-            worker.post(UpstreamCredentials(credentials))
+        self._tell_all(UpstreamCredentials(credentials))
 
     def _announce(self, text: str) -> None:
         self.events.announce(Event("credential", "warning", text))

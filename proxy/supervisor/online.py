@@ -10,8 +10,9 @@ from urllib.parse import urlsplit
 
 import trio
 
-from proxy.config.structs import Backend, Config
+from proxy.config.structs import Backend, Config, Issuer
 from proxy.supervisor.credentials import CredentialFailed, Source, build
+from proxy.supervisor.discovery import KeysUnavailable, fetch_keys
 from proxy.wire.tls import backend_context
 
 _WITHIN = 10.0
@@ -23,11 +24,13 @@ class Failed(Exception):
 
 
 def check(config: Config, *, within: float = _WITHIN) -> int:
-    """Try every credential and every backend, say how each went in at most `within` seconds each; the exit code."""
+    """Try every credential, issuer and backend, say how each went in at most `within` seconds each; the exit code."""
     logging.getLogger("azure").setLevel(logging.CRITICAL)  # what it warns of is said here, once
     attempts: dict[str, Callable[[], None]] = {}
     for name, credential in config.credentials.items():
         attempts[f"credential {name}"] = _credential(build(name, credential))
+    for issuer in config.issuers:
+        attempts[f"issuer {issuer.name}"] = _issuer(issuer)
     for backend in config.backends:
         attempts[f"backend {backend.name}"] = _backend(backend, within)
     failures = trio.run(_try_all, attempts, within)
@@ -64,6 +67,18 @@ def _credential(source: Source) -> Callable[[], None]:
             source()
         except CredentialFailed as failed:
             raise Failed(failed.fact) from None
+
+    return run
+
+
+def _issuer(issuer: Issuer) -> Callable[[], None]:
+    """Its keys, as the gateway would fetch them."""
+
+    def run() -> None:
+        try:
+            trio.run(fetch_keys, issuer)
+        except KeysUnavailable as error:
+            raise Failed(error.fact) from None
 
     return run
 

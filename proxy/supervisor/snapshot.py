@@ -43,6 +43,7 @@ def files(config: Config) -> list[Path]:
         paths += [path for path in (pair.certificate, pair.private_key) if isinstance(path, str)]
     paths += [*listen.client_certificates.roots, *listen.client_certificates.intermediates]
     paths += [backend.ca for backend in config.backends if backend.ca is not None]
+    paths += [issuer.ca for issuer in config.issuers if issuer.ca is not None]
     paths += [c.secret.file for c in config.credentials.values() if c.secret is not None and c.secret.file is not None]
     paths += [c.key.file for c in config.credentials.values() if c.key is not None and c.key.file is not None]
     return [Path(path) for path in dict.fromkeys(paths)]

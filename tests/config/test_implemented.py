@@ -127,10 +127,7 @@ MISSING = [
     "audit.required",
     "audit.user",
     "audit.webhook",
-    "issuers",
-    "clients[0].token",
     "clients[0].keys",
-    "clients[0].require",
     "clients[0].on_disconnect",
     "clients[0].limits.tokens_per_day",
     "clients[0].limits.priority",
@@ -181,7 +178,7 @@ def test_a_key_is_named_with_its_neutral_values(judge: Judge, text: str, line: s
 
 def test_neutral_values_pass(judge: Judge) -> None:
     text = VALID.replace('mode = "optional"', 'mode = "optional"\ncrls = []\nocsp = "off"\nrevocation = "off"')
-    text = text.replace('tenant = "power"', 'keys = false\nrequire = "any"\non_disconnect = "cancel"')
+    text = text.replace('tenant = "power"', 'keys = false\nrequire = "all"\non_disconnect = "cancel"')
     assert judge(text.replace("[forward]", '[clients.limits]\npriority = "interactive"\n[forward]')) == []
 
 
