@@ -20,7 +20,6 @@ NEUTRAL: dict[type[Table], dict[str, tuple[object, ...]]] = {
         "revocation": ("off",),
         "resumption": (False,),
     },
-    structs.KeyVaultRef: {"key_vault": ()},
     structs.State: {"redis": (None,)},
     structs.Audit: {"required": (False,), "user": ("plain", "none"), "webhook": (None,)},
     structs.Client: {"keys": (False,), "on_disconnect": ("cancel",)},

@@ -30,8 +30,18 @@ class SecretRef(Table, frozen=True, kw_only=True):
 
 
 class KeyVaultRef(Table, frozen=True, kw_only=True):
+    """A certificate with its key in Azure Key Vault: the vault's address, and its name there."""
+
     key_vault: str
     name: str
+
+
+class KeyVault(Table, frozen=True, kw_only=True):
+    """How the vaults are asked that certificates are in."""
+
+    poll: Seconds = Seconds(300)
+    credential: str = "gateway"  # one of `credentials`
+    ca: str | None = None
 
 
 class CertificatePair(Table, frozen=True, kw_only=True):
@@ -270,3 +280,4 @@ class Config(Table, frozen=True, kw_only=True):
     routing: Routing = Routing()
     forward: Forward = Forward()
     expiry: Expiry = Expiry()
+    key_vault: KeyVault = KeyVault()

@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from ipaddress import ip_address
-from urllib.parse import urlsplit
 
 from proxy.config import grants, issuers, pem, rotation, structs
+from proxy.config.address import HOST, https_fault
 from proxy.config.overlap import clashes
 from proxy.config.problem import Problem, one_of, quoted, within
 from proxy.config.secrets import SecretMissing, resolve
@@ -23,7 +23,6 @@ from proxy.supervisor.sockets import parse_address
 
 _HASH = re.compile(r"sha256:[0-9a-fA-F]{64}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@ -]{0,127}")
-_HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]{0,252}[A-Za-z0-9_.])?")
 _HEADER = re.compile(r"[A-Za-z0-9-]{1,64}")
 _PARAMETER = re.compile(r"[A-Za-z0-9._~-]{1,64}")
 _NEVER_FORWARDED = frozenset(
@@ -80,7 +79,7 @@ def problems(config: Config, now: datetime) -> Iterator[Problem]:
     yield from issuers.problems(config, now)
     yield from _clients(config)
     yield from _forward(config)
-    yield from rotation.problems(config)
+    yield from rotation.problems(config, now)
 
 
 def _numbers(config: Config) -> Iterator[Problem]:
@@ -127,7 +126,7 @@ def _listen(config: Config, now: datetime) -> Iterator[Problem]:
 def _address(key: str, address: str) -> Iterator[Problem]:
     try:
         host, _ = parse_address(address)
-        if not _HOST.fullmatch(host):
+        if not HOST.fullmatch(host):
             ip_address(host)
     except ValueError:
         yield Problem(key, quoted(address), 'give an address and a port: "127.0.0.1:8443", "[::]:8443"')
@@ -202,7 +201,7 @@ def _credential(key: str, name: str, credential: Credential, now: datetime) -> I
         if ref is not None and field in used:
             yield from _secret(f"{key}.{field}", ref)
     if credential.authority is not None and "://" in credential.authority:
-        fault = _url_fault(credential.authority)
+        fault = https_fault(credential.authority)
         if fault is not None:
             yield Problem(f"{key}.authority", fault, 'give "https://" and a host')
     if credential.ca is not None:
@@ -223,7 +222,7 @@ def _backends(config: Config, now: datetime) -> Iterator[Problem]:
         key = f"backends[{index}]"
         yield from _named(f"{key}.name", backend.name)
         yield from _named(f"{key}.region", backend.region)
-        fault = _url_fault(backend.url)
+        fault = https_fault(backend.url)
         if fault is not None:
             yield Problem(f"{key}.url", fault, 'give "https://" and a host, and nothing after it')
         if backend.credential not in config.credentials:
@@ -232,26 +231,6 @@ def _backends(config: Config, now: datetime) -> Iterator[Problem]:
             )
         if backend.ca is not None:
             yield from pem.trust(f"{key}.ca", backend.ca, now)
-
-
-def _url_fault(text: str) -> str | None:
-    """What keeps an address from being https with a host and nothing else. Quotes it only where it holds no secret."""
-    try:
-        url = urlsplit(text)
-        host, port = url.hostname, url.port
-        if "@" in text or "?" in text or "#" in text:
-            return "has a user name, a query or a fragment in it"
-        if not (text.isascii() and text.isprintable()) or " " in text or host is None:
-            return f"{quoted(text)} is no URL"
-        if not _HOST.fullmatch(host):
-            ip_address(host)
-    except ValueError:
-        return "is no URL"
-    if url.scheme != "https":
-        return f"{quoted(text)} is not https"
-    if url.path not in ("", "/"):
-        return f"{quoted(text)} has a path"
-    return f"{quoted(text)} has port 0" if port == 0 else None
 
 
 def _models(config: Config) -> Iterator[Problem]:

@@ -21,7 +21,7 @@ from proxy.config.structs import Credential
 from proxy.messages import UpstreamCredential
 
 _ANSWER_WITHIN = 10.0
-_EXCHANGE: dict[str, Any] = {"connection_timeout": 3, "read_timeout": 6, "retry_total": 0}
+EXCHANGE: dict[str, Any] = {"connection_timeout": 3, "read_timeout": 6, "retry_total": 0}
 """Of azure-identity's pipeline: a thread ends soon after it was given up, and trying again is done here alone."""
 _FIRST_BACKOFF = 1.0
 _BACKOFF_AT_MOST = 30.0
@@ -73,7 +73,7 @@ def _token(name: str, credential: Credential) -> UpstreamCredential:
     try:
         if credential.secret is not None:
             secret = resolve(credential.secret).reveal()
-        source = _identity(credential, secret)
+        source = identity(credential, secret)
         try:
             token = source.get_token(credential.scope)
         finally:
@@ -81,17 +81,17 @@ def _token(name: str, credential: Credential) -> UpstreamCredential:
     except SecretMissing as error:
         raise CredentialFailed(name, str(error)) from None
     except Exception as error:  # whatever a library lets out, the gateway lives on
-        raise CredentialFailed(name, _line(error, secret)) from None
+        raise CredentialFailed(name, clean_line(error, secret)) from None
     if not (token.token.isascii() and token.token.isprintable() and token.token):
         raise CredentialFailed(name, "the answer holds no token that fits into a header")
     return UpstreamCredential("authorization", f"Bearer {token.token}", float(token.expires_on))
 
 
-def _identity(credential: Credential, secret: str | None) -> Any:
+def identity(credential: Credential, secret: str | None) -> Any:
     """The azure-identity object for a kind; imported here, since it takes a third of a second."""
     from azure.identity import ClientSecretCredential, ManagedIdentityCredential
 
-    options = dict(_EXCHANGE)
+    options = dict(EXCHANGE)
     if credential.kind == "managed_identity":
         return ManagedIdentityCredential(client_id=credential.client_id, **options)
     assert credential.tenant_id is not None
@@ -105,7 +105,7 @@ def _identity(credential: Credential, secret: str | None) -> Any:
     return ClientSecretCredential(credential.tenant_id, credential.client_id, secret, **options)
 
 
-def _line(error: Exception, secret: str | None) -> str:
+def clean_line(error: Exception, secret: str | None) -> str:
     """What a library says, for people: its first line, without the secret or anything that looks like one."""
     text = str(getattr(error, "message", None) or error).strip() or type(error).__name__
     if secret is not None:

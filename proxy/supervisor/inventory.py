@@ -72,6 +72,7 @@ def _places(config: Config) -> Iterator[tuple[str, Use, str | KeyVaultRef]]:
     trusts = [(f"backends.{backend.name}.ca", backend.ca) for backend in config.backends]
     trusts += [(f"issuers.{issuer.name}.ca", issuer.ca) for issuer in config.issuers]
     trusts += [(f"credentials.{name}.ca", credential.ca) for name, credential in config.credentials.items()]
+    trusts.append(("key_vault.ca", config.key_vault.ca))
     for name, ca in trusts:
         if ca is not None:
             yield name, "trust", ca

@@ -36,6 +36,7 @@ from proxy.messages import (
     Upward,
 )
 from proxy.policy.budget import Ask, Budgets, Outgoing, Return
+from proxy.supervisor import key_vault
 from proxy.supervisor import snapshot as snapshots
 from proxy.supervisor.audit import open_log
 from proxy.supervisor.credentials import Refresher
@@ -52,6 +53,7 @@ from proxy.worker import raise_descriptor_limit
 
 _WATCH_EVERY = 1.0
 _FIRST_CREDENTIALS = 3.0
+_FIRST_CERTIFICATES = 30.0
 _RECENT_RECORDS = 16 << 20
 _FIXED = ("listen.address", "listen.workers", "listen.health.address", "admin", "state", "audit.path", "audit.key")
 """What a running gateway cannot change; a reload that would is refused."""
@@ -65,8 +67,9 @@ def serve(path: Path) -> int:
     raise_descriptor_limit()
     try:
         config = load(path)
-        supervisor = Supervisor(path, config)
-    except (ConfigError, AddressUnusable, TokenError, OSError) as error:
+        held = trio.run(key_vault.first, config, _FIRST_CERTIFICATES)
+        supervisor = Supervisor(path, config, held)
+    except (ConfigError, AddressUnusable, TokenError, key_vault.VaultFailed, OSError) as error:
         print(error, file=sys.stderr)
         return 1
     return trio.run(supervisor.run)
@@ -83,14 +86,14 @@ class BreakerSeen(NamedTuple):
 class Supervisor:
     """The gateway as a whole. Raises `ConfigError`, `AddressUnusable` or `OSError` when it cannot start."""
 
-    def __init__(self, path: Path, config: Config) -> None:
+    def __init__(self, path: Path, config: Config, held: key_vault.Held) -> None:
         self.path = path
         self.config = config
         self.started = time.time()
         self.last_reload: ReloadResult | None = None
         count = config.listen.workers or os.cpu_count() or 1
         self._watched = stamps(self._watch_list())
-        self._snapshot = self._build(config, 1, count)
+        self._snapshot = self._build(config, 1, count, held)
         self._sockets = [listen(address) for address in _addresses(config)]
         self.health_socket = listen(config.listen.health.address)
         self.admin_socket = listen(config.admin.address)
@@ -118,7 +121,8 @@ class Supervisor:
             )
             for index in range(count)
         ]
-        self.expiry = Expiry(config, {}, self.events.announce)
+        self._vaults = key_vault.KeyVaults(config, held, self._rotate, self.events.announce)
+        self.expiry = Expiry(config, held, self.events.announce)
         self._refresher = Refresher(config.credentials, self._publish, self._announce)
         self._issuers = Issuers(config.issuers, self._tell_all, self._answer, self.events.announce)
         self._ticks = trio.Event()
@@ -136,6 +140,7 @@ class Supervisor:
             nursery.start_soon(self._issuers.run)
             nursery.start_soon(self._tick)
             nursery.start_soon(self._watch)
+            nursery.start_soon(self._vaults.run)
             nursery.start_soon(self.expiry.run)
             nursery.start_soon(admin.serve_health, self.health_socket, Overview(self))
             nursery.start_soon(admin.serve_admin, self.admin_socket, self.config.admin, self._token, Overview(self))
@@ -176,8 +181,8 @@ class Supervisor:
 
     # The configuration.
 
-    def _build(self, config: Config, version: int, workers: int) -> Snapshot:
-        built = snapshots.build(config, version, workers)
+    def _build(self, config: Config, version: int, workers: int, held: key_vault.Held) -> Snapshot:
+        built = snapshots.build(config, version, workers, held)
         server_context(built.tls)  # raises here, before any worker meets it
         return built
 
@@ -201,9 +206,10 @@ class Supervisor:
                 seen = await trio.to_thread.run_sync(stamps, [self.path])
                 config = await trio.to_thread.run_sync(load, self.path)
                 _refuse_fixed(self.path, self.config, config)
+                held = await self._vaults.obtained(config)
                 seen |= await trio.to_thread.run_sync(stamps, snapshots.files(config))
-                built = await trio.to_thread.run_sync(self._build, config, version, len(self.workers))
-            except (ConfigError, OSError, ValueError) as error:
+                built = await trio.to_thread.run_sync(self._build, config, version, len(self.workers), held)
+            except (ConfigError, key_vault.VaultFailed, OSError, ValueError) as error:
                 _log.error("configuration not reloaded, version %d stays: %s", version - 1, error)
                 return self._reloaded(version - 1, str(error))
             self.config = config
@@ -215,9 +221,19 @@ class Supervisor:
             for worker in self.workers:
                 worker.post(built)
             self._issuers.reconfigure(config.issuers)
-            self.expiry.reconfigure(config, {})
+            self._vaults.reconfigure(config, held)
+            self.expiry.reconfigure(config, held)
             _log.info("configuration version %d is in force", version)
             return self._reloaded(version, None)
+
+    async def _rotate(self) -> None:
+        """Serve new handshakes with the certificates that are held by now."""
+        async with self._reloading:
+            self._snapshot = snapshots.rotated(self._snapshot, self.config, self._vaults.held)
+            for worker in self.workers:
+                worker.post(self._snapshot)
+            self.expiry.reconfigure(self.config, self._vaults.held)
+            _log.info("version %d is in force, with another certificate", self._snapshot.version)
 
     def _reloaded(self, version: int, error: str | None) -> ReloadResult:
         self.metrics.reloaded(ok=error is None)

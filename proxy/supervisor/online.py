@@ -13,6 +13,7 @@ import trio
 from proxy.config.structs import Backend, Config, Issuer
 from proxy.supervisor.credentials import CredentialFailed, Source, build
 from proxy.supervisor.discovery import KeysUnavailable, fetch_keys
+from proxy.supervisor.key_vault import Ask, VaultFailed, asking, references
 from proxy.wire.tls import backend_context
 
 _WITHIN = 10.0
@@ -31,6 +32,9 @@ def check(config: Config, *, within: float = _WITHIN) -> int:
         attempts[f"credential {name}"] = _credential(build(name, credential))
     for issuer in config.issuers:
         attempts[f"issuer {issuer.name}"] = _issuer(issuer)
+    for ref in references(config):
+        ask = asking(ref, config.key_vault, config.credentials[config.key_vault.credential])
+        attempts[f"certificate {ref.name} of {ref.key_vault}"] = _certificate(ask)
     for backend in config.backends:
         attempts[f"backend {backend.name}"] = _backend(backend, within)
     failures = trio.run(_try_all, attempts, within)
@@ -79,6 +83,16 @@ def _issuer(issuer: Issuer) -> Callable[[], None]:
             trio.run(fetch_keys, issuer)
         except KeysUnavailable as error:
             raise Failed(error.fact) from None
+
+    return run
+
+
+def _certificate(ask: Ask) -> Callable[[], None]:
+    def run() -> None:
+        try:
+            ask()
+        except VaultFailed as failed:
+            raise Failed(failed.fact) from None
 
     return run
 

@@ -1,20 +1,24 @@
 """From a loaded configuration to the snapshot that workers decide with: every file it names is read here, once."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
-from proxy.config.structs import Config, KeyVaultRef
+import msgspec
+
+from proxy.config.structs import Config, KeyVaultRef, Listen
 from proxy.messages import ServerCertificate, Snapshot, Tls
 
+Held = Mapping[KeyVaultRef, ServerCertificate]
 
-def build(config: Config, version: int, workers: int) -> Snapshot:
-    """Raises `OSError` for a file that cannot be read."""
+
+def build(config: Config, version: int, workers: int, held: Held) -> Snapshot:
+    """`held` has the certificates that are not in files. Raises `OSError` for a file that cannot be read."""
     listen = config.listen
-    pairs = [(listen.certificate, listen.private_key), *((p.certificate, p.private_key) for p in listen.certificates)]
     trust = {backend.ca for backend in config.backends if backend.ca is not None}
     return Snapshot(
         version=version,
         tls=Tls(
-            certificates=tuple(_pair(certificate, key) for certificate, key in pairs),
+            certificates=tuple(_pair(certificate, key, held) for certificate, key in _pairs(listen)),
             minimum=listen.minimum_tls,
             mode=listen.client_certificates.mode,
             roots=_joined(listen.client_certificates.roots),
@@ -49,8 +53,24 @@ def files(config: Config) -> list[Path]:
     return [Path(path) for path in dict.fromkeys(paths)]
 
 
-def _pair(certificate: str | KeyVaultRef, key: str | None) -> ServerCertificate:
-    assert isinstance(certificate, str), "refused by proxy.config.implemented"
+def rotated(snapshot: Snapshot, config: Config, held: Held) -> Snapshot:
+    """The next version of a snapshot of `config`: the same, with the certificates that are `held` by now."""
+    certificates = tuple(
+        held[certificate] if isinstance(certificate, KeyVaultRef) else old
+        for (certificate, _), old in zip(_pairs(config.listen), snapshot.tls.certificates, strict=True)
+    )
+    tls = msgspec.structs.replace(snapshot.tls, certificates=certificates)
+    return msgspec.structs.replace(snapshot, version=snapshot.version + 1, tls=tls)
+
+
+def _pairs(listen: Listen) -> list[tuple[str | KeyVaultRef, str | None]]:
+    more = [(pair.certificate, pair.private_key) for pair in listen.certificates]
+    return [(listen.certificate, listen.private_key), *more]
+
+
+def _pair(certificate: str | KeyVaultRef, key: str | None, held: Held) -> ServerCertificate:
+    if isinstance(certificate, KeyVaultRef):
+        return held[certificate]
     chain = Path(certificate).read_bytes()
     return ServerCertificate(chain=chain, key=Path(key).read_bytes() if key is not None else chain)
 

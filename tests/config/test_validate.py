@@ -21,6 +21,13 @@ HASH = "sha256:" + "0" * 63 + "1"
 ADDRESS = 'give an address and a port: "127.0.0.1:8443", "[::]:8443"'
 HTTPS = 'give "https://" and a host, and nothing after it'
 
+
+def in_vault(address: str, name: str) -> str:
+    """The valid file with its certificate in a vault."""
+    pair = 'certificate = "server.pem"\nprivate_key = "server.key"'
+    return changed(pair, f'certificate = {{ key_vault = "{address}", name = "{name}" }}')
+
+
 TABLE = [
     # addresses
     (changed(LISTENING, '"8443"'), f'listen.address: "8443"; {ADDRESS}'),
@@ -154,7 +161,7 @@ TABLE = [
     ),
     (
         changed('kind = "managed_identity"', 'kind = "client_secret"\nauthority = "http://login.example"'),
-        'credentials.gateway.authority: "http://login.example" is not https; give "https://" and a host',
+        'credentials.gateway.authority: "http://login.example" is not https; give "https://" and the vault\'s host',
     ),
     (changed("credentials.keyed", "credentials.''"), 'credentials."": ""; use letters, digits and . _ : @ - (at most'),
     # backends
@@ -256,6 +263,33 @@ TABLE = [
     (changed('"x-team"', '"Authorization"'), 'forward.headers: "Authorization"; name headers that are neither'),
     (changed('"x-team"', '"x team"'), 'forward.headers: "x team"; name headers'),
     (changed('"debug"', '"a&b"'), 'forward.query: "a&b"; name parameters by letters'),
+    # vaults
+    (
+        in_vault("https://v.vault.azure.net/secrets/x", "gateway"),
+        'listen.certificate.key_vault: "https://v.vault.azure.net/secrets/x" has a path; give "https://" and the vault\'s host',
+    ),
+    (
+        in_vault("http://v.vault.azure.net", "gateway"),
+        'listen.certificate.key_vault: "http://v.vault.azure.net" is not https; give "https://" and the vault\'s host',
+    ),
+    (
+        in_vault("https://v.vault.azure.net", "gate/way"),
+        'listen.certificate.name: "gate/way"; a vault\'s names are letters, digits and hyphens',
+    ),
+    (
+        changed('"server.pem"', '{ key_vault = "https://v.vault.azure.net", name = "gateway" }'),
+        "listen.private_key: set; the key comes from the vault with its certificate: leave it out",
+    ),
+    (
+        in_vault("https://v.vault.azure.net", "gateway") + '[key_vault]\ncredential = "absent"',
+        'key_vault.credential: "absent" is not defined; one of: gateway',
+    ),
+    (
+        in_vault("https://v.vault.azure.net", "gateway") + '[key_vault]\ncredential = "keyed"',
+        'key_vault.credential: "keyed" is an API key, which no vault takes; one of: gateway',
+    ),
+    (VALID + '[key_vault]\npoll = "10ms"', 'key_vault.poll: 0.01 s; give at least "1s": vaults throttle'),
+    (VALID + '[key_vault]\nca = "absent.pem"', "key_vault.ca: DIR/absent.pem cannot be read"),
     # expiry
     (VALID + "[expiry]\nwarn_days = [30, 0]", 'expiry.warn_days: "30, 0"; give at most 16 numbers of days, each once'),
     (VALID + "[expiry]\nwarn_days = [7, 7]", 'expiry.warn_days: "7, 7"; give at most 16 numbers of days, each once'),
@@ -266,6 +300,10 @@ TABLE = [
 def test_one_thing_wrong(judge: Judge, text: str, says: str) -> None:
     lines = judge(text)
     assert any(line.startswith(says) for line in lines), lines
+
+
+def test_a_certificate_in_a_vault(judge: Judge) -> None:
+    assert judge(in_vault("https://v.vault.azure.net", "gateway") + '[key_vault]\npoll = "1m"') == []
 
 
 def test_nothing_wrong(judge: Judge) -> None:
