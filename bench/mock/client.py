@@ -12,6 +12,7 @@ from bench.mock.control import Stats, TokenChange
 from bench.mock.faults import ENTRA, IDENTITY, Fault, Kind
 from bench.mock.oidc import Published
 from bench.mock.received import Shown
+from bench.mock.vault import Secret, Version
 
 IdentityMode = Literal["ok", "down", "error", "throttle", "slow"]
 _IDENTITY_FAULTS = {"down": Kind.RESET, "error": Kind.ERROR, "throttle": Kind.THROTTLE, "slow": Kind.LATE}
@@ -63,10 +64,15 @@ class MockControl:
         """Have an issuer publish these keys, with members to replace in the document it is discovered by."""
         self._ask("PUT", "/issuers", msgspec.json.encode(Published(name, keys, configuration or {})))
 
+    def secret(self, name: str, value: str, content_type: str = "application/x-pem-file") -> str:
+        """Put a secret's new version into the vault; the version."""
+        answer = self._ask("PUT", "/vault", msgspec.json.encode(Secret(name, value, content_type)))
+        return msgspec.json.decode(answer, type=Version).version
+
     def received(
         self, instance: str | None = None, deployment: str | None = None, since: float = 0.0, last: int | None = None
     ) -> list[Shown]:
-        """Requests, the oldest first; those to `identity`, `entra` and issuers only if named. `since` is Unix time."""
+        """Requests, the oldest first; others than instances' only if named. `since` is Unix time."""
         given = {"instance": instance, "deployment": deployment, "since": repr(since), "last": last}
         return msgspec.json.decode(self._ask("GET", "/received" + _query(given)), type=list[Shown])
 

@@ -5,6 +5,7 @@ private_key = "mock.key"
 identity = "127.0.0.1:0"             # the metadata endpoint (IMDS), plain HTTP
 entra = "127.0.0.1:0"                # the token endpoint, HTTPS
 issuers = "127.0.0.1:0"              # issuers of tokens, HTTPS: https://localhost:PORT/NAME
+vault = "127.0.0.1:0"                # a Key Vault, HTTPS, always called by number
 control = "127.0.0.1:0"              # faults, what was received, counts; plain HTTP, loopback only
 token_life = "24h"
 client_ids = []                      # that the token endpoints know; none: any
@@ -73,6 +74,7 @@ class MockConfig(Table, frozen=True, kw_only=True):
     identity: str = "127.0.0.1:0"
     entra: str = "127.0.0.1:0"
     issuers: str = "127.0.0.1:0"
+    vault: str = "127.0.0.1:0"
     control: str = "127.0.0.1:0"
     token_life: Seconds = Seconds(86400.0)
     client_ids: tuple[str, ...] = ()
@@ -162,7 +164,7 @@ def _explain(message: str) -> str:
 def _problems(config: MockConfig) -> Iterator[str]:
     """What the types cannot say."""
     addresses = [("identity", config.identity), ("entra", config.entra)]
-    addresses += [("issuers", config.issuers), ("control", config.control)]
+    addresses += [("issuers", config.issuers), ("vault", config.vault), ("control", config.control)]
     addresses += [(f"instances[{n}].address", instance.address) for n, instance in enumerate(config.instances)]
     for key, address in addresses:
         try:

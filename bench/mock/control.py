@@ -4,6 +4,7 @@ PUT    /faults      switch a fault on: the fields of `bench.mock.faults.Fault`
 GET    /faults      those that are on
 DELETE /faults      off, those that match ?instance=NAME&deployment=NAME&kind=KIND; all without them
 PUT    /issuers     what an issuer publishes from now on: the fields of `bench.mock.oidc.Published`
+PUT    /vault       a secret's new version: the fields of `bench.mock.vault.Secret`
 PUT    /tokens      {"life": seconds of those to come, "revoke": true for those that were issued}
 GET    /received    requests, the oldest first: ?instance=NAME&deployment=NAME&since=UNIX&last=NUMBER
 DELETE /received
@@ -23,6 +24,7 @@ from bench.mock.instance import Resource
 from bench.mock.oidc import Issuers, Published
 from bench.mock.received import Log
 from bench.mock.request import Request
+from bench.mock.vault import Secret, Vault
 
 _LAST = 100_000
 
@@ -53,6 +55,7 @@ class Control:
         log: Log,
         tokens: Tokens,
         issuers: Issuers,
+        vault: Vault,
         counts: Counts,
     ) -> None:
         self._resources = resources
@@ -60,12 +63,14 @@ class Control:
         self._log = log
         self._tokens = tokens
         self._issuers = issuers
+        self._vault = vault
         self._counts = counts
         self._doors: dict[tuple[bytes, str], Callable[[bytes, dict[str, str]], object]] = {
             (b"PUT", "/faults"): self._switch_on,
             (b"GET", "/faults"): lambda *_: self._faults.on(),
             (b"DELETE", "/faults"): self._switch_off,
             (b"PUT", "/issuers"): lambda body, _: self._issuers.publish(msgspec.json.decode(body, type=Published)),
+            (b"PUT", "/vault"): lambda body, _: self._vault.put(msgspec.json.decode(body, type=Secret)),
             (b"PUT", "/tokens"): self._change_tokens,
             (b"GET", "/received"): self._show,
             (b"DELETE", "/received"): lambda *_: self._log.clear(),

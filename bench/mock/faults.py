@@ -5,7 +5,7 @@ from enum import Enum
 
 import msgspec
 
-IDENTITY, ENTRA, ISSUER = "identity", "entra", "issuer:"
+IDENTITY, ENTRA, VAULT, ISSUER = "identity", "entra", "vault", "issuer:"
 """The names by which the token endpoints are faulted, as if they were instances; an issuer's is `issuer:` and its name.
 """
 
@@ -70,7 +70,7 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 def is_instance(name: str) -> bool:
     """Whether a name in what was received and what is faulted is that of an Azure OpenAI instance."""
-    return name not in (IDENTITY, ENTRA) and not name.startswith(ISSUER)
+    return name not in (IDENTITY, ENTRA, VAULT) and not name.startswith(ISSUER)
 
 
 class _Switched:

@@ -25,7 +25,9 @@ _AUDIENCES = tuple(
                                    "cognitiveservices.azure.cn", "ai.azure.com")
 )  # fmt: skip
 _NONSENSE = b"<html><body>Maintenance</body></html>"
-Answer = tuple[int, dict[str, Any] | bytes]
+Body = dict[str, Any] | bytes
+Answer = tuple[int, Body] | tuple[int, Body, bytes]
+"""Status and body, and whole lines of header fields."""
 
 
 class Tokens:
@@ -49,6 +51,11 @@ class Tokens:
         """It is one of these, for Azure OpenAI, and has not expired."""
         expiry, resource = self._expiry.get(token, (0.0, ""))
         return expiry > now and resource in _AUDIENCES
+
+    def resource(self, token: str, now: float) -> str | None:
+        """What one of these is for, while it is valid."""
+        expiry, resource = self._expiry.get(token, (0.0, ""))
+        return resource if expiry > now else None
 
     def revoke(self) -> None:
         """None that was issued is valid any more."""
@@ -185,11 +192,11 @@ def _bad(message: str) -> Answer:
 
 
 def _send(connection: Connection, received: Received, answer: Answer, headers: bytes) -> None:
-    status, body = answer
+    status, body, *more = answer
     received.status = status
     data = body if isinstance(body, bytes) else dump(body)
     connection.send(
         b"HTTP/1.1 %d %b\r\ncontent-type: application/json; charset=utf-8\r\n%bcontent-length: %d\r\n\r\n%b"
-        % (status, PHRASES.get(status, b"Error"), headers, len(data), data)
+        % (status, PHRASES.get(status, b"Error"), b"".join([headers, *more]), len(data), data)
     )
     connection.finish()

@@ -20,13 +20,14 @@ from bench.mock.instance import Resource
 from bench.mock.oidc import Issuers
 from bench.mock.received import Log
 from bench.mock.request import Request
+from bench.mock.vault import Vault
 
 
 def run(path: str) -> int:
     """`penstock mock`: serve until SIGTERM or SIGINT; the exit code.
 
     One JSON line on stdout says where everything listens: `{"event": "ready", "instances": {name: url}, "identity": …,
-    "entra": …, "issuers": …, "control": …}`.
+    "entra": …, "issuers": …, "vault": …, "control": …}`.
     """
     try:
         mock = Mock(load(Path(path)))
@@ -57,12 +58,15 @@ class Mock:
             Resource(self.engine, instance, faults, log, lambda token: tokens.valid(token, time.time()))
             for instance in config.instances
         ]
-        control = Control(resources, faults, log, tokens, issuers, self._counts)
+        entra = _url("https", self._serve(config.entra, identity.entra))
+        vault = Vault(player, tokens, entra)
+        control = Control(resources, faults, log, tokens, issuers, vault, self._counts)
         self.addresses: dict[str, object] = {
             "instances": self._serve_instances(resources),
             "identity": _url("http", self._serve(config.identity, identity.metadata, tls=False)),
-            "entra": _url("https", self._serve(config.entra, identity.entra)),
+            "entra": entra,
             "issuers": _url("https", self._serve(config.issuers, issuers.handle)),
+            "vault": _at_number(self._serve(config.vault, vault.handle)),
             "control": _url("http", self._serve(config.control, control.handle, tls=False)),
         }
 
@@ -109,6 +113,11 @@ def _by_host(group: list[Resource]) -> Handler:
         by_name.get(label, group[0]).handle(connection, request)
 
     return handle
+
+
+def _at_number(bound: tuple[str, int]) -> str:
+    """A vault's address by number, never by name: see `bench.mock.vault`."""
+    return _url("https", bound, bound[0])
 
 
 def _url(scheme: str, bound: tuple[str, int], host: str = "") -> str:

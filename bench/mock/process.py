@@ -34,6 +34,7 @@ class MockProcess(MockControl):
         self.identity: str = ready["identity"]
         self.entra: str = ready["entra"]
         self.issuers: str = ready["issuers"]
+        self.vault: str = ready["vault"]
 
     @property
     def control(self) -> MockControl:

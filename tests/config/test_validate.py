@@ -161,7 +161,7 @@ TABLE = [
     ),
     (
         changed('kind = "managed_identity"', 'kind = "client_secret"\nauthority = "http://login.example"'),
-        'credentials.gateway.authority: "http://login.example" is not https; give "https://" and the vault\'s host',
+        'credentials.gateway.authority: "http://login.example" is not https; give "https://" and a host',
     ),
     (changed("credentials.keyed", "credentials.''"), 'credentials."": ""; use letters, digits and . _ : @ - (at most'),
     # backends
@@ -266,7 +266,7 @@ TABLE = [
     # vaults
     (
         in_vault("https://v.vault.azure.net/secrets/x", "gateway"),
-        'listen.certificate.key_vault: "https://v.vault.azure.net/secrets/x" has a path; give "https://" and the vault\'s host',
+        'listen.certificate.key_vault: "https://v.vault.azure.net/secrets/x" has a path; give "https://" and the',
     ),
     (
         in_vault("http://v.vault.azure.net", "gateway"),

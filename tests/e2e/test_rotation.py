@@ -1,5 +1,6 @@
 """Certificates and roots are replaced while clients stream: nobody is disturbed, and who comes next gets the new."""
 
+import base64
 import os
 import shutil
 import ssl
@@ -10,6 +11,10 @@ from typing import Any
 
 import httpx
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.serialization import NoEncryption, load_pem_private_key
+from cryptography.hazmat.primitives.serialization.pkcs12 import serialize_key_and_certificates
 
 from bench.mock.process import MockProcess
 from certs.pki import Pki, build
@@ -145,3 +150,68 @@ def test_what_runs_out_is_listed_measured_and_announced(rotating: Gateway, pki: 
     assert "client first" in rotating.api("GET", "/").text
     assert "certificate_expiring: the certificate of client first (CN=turbine-7,O=Contoso) expires in" in rotating.log
     assert rotating.log.count("certificate_expiring: backends.swc.ca (") == 1, "said once, however often it is reloaded"
+
+
+@pytest.fixture(scope="module")
+def vaulted(tmp_path_factory: pytest.TempPathFactory, pki: Pki, later: Pki, mock: MockProcess) -> Iterator[Gateway]:
+    """A gateway whose certificate is in a vault, which fails the first time it is asked."""
+    folder = tmp_path_factory.mktemp("vaulted")
+    own = Pki(folder / "pki", pki.pairs)
+    own.directory.mkdir()
+    own.server_root.write_bytes(pki.server_root.read_bytes() + later.server_root.read_bytes())
+    server = pki.pairs["server"]
+    text = config_text(pki, mock, more=f'[key_vault]\npoll = "1s"\nca = "{pki.server_root}"').replace(
+        f'certificate = "{server.certificate}"\nprivate_key = "{server.key}"',
+        f'certificate = {{ key_vault = "{mock.vault}", name = "gateway" }}',
+    )
+    mock.secret("gateway", in_pem(pki))
+    mock.fault("error", instance="vault", times=1)
+    with gateway(folder, own, mock, text) as running:
+        wait_for(lambda: serving(running, 2))
+        yield running
+    mock.clear()
+
+
+def in_pem(pki: Pki) -> str:
+    pair = pki.pairs["server"]
+    return pair.key.read_text() + pair.certificate.read_text()
+
+
+def in_pkcs12(pki: Pki) -> str:
+    pair = pki.pairs["server"]
+    first, *more = x509.load_pem_x509_certificates(pair.certificate.read_bytes())
+    key = load_pem_private_key(pair.key.read_bytes(), None)
+    assert isinstance(key, EllipticCurvePrivateKey)
+    return base64.b64encode(serialize_key_and_certificates(None, key, first, more, NoEncryption())).decode()
+
+
+def test_a_new_version_in_the_vault_while_clients_stream(
+    vaulted: Gateway, pki: Pki, later: Pki, mock: MockProcess
+) -> None:
+    assert served(vaulted) == leaf(pki)
+    before = version(vaulted)
+    streams = streams_of(vaulted)
+    mock.secret("gateway", in_pkcs12(later), "application/x-pkcs12")
+    wait_for(lambda: in_force(vaulted, before))
+    assert {served(vaulted) for _ in range(8)} == {leaf(later)}
+    assert split(vaulted.raw(ask(1)))[0] == 200
+    assert all_whole(streams)
+    names = [c["name"] for c in vaulted.api("GET", "/api/certificates").json()]
+    assert "listen.certificate" in names
+    made = [path for path in vaulted.folder.rglob("*") if path.is_file()]
+    assert not any(b"PRIVATE KEY" in path.read_bytes() for path in made), "the key stays in memory"
+
+
+def test_a_vault_that_is_out_or_gives_nonsense(vaulted: Gateway, pki: Pki, mock: MockProcess) -> None:
+    now, said = served(vaulted), vaulted.log.count("; the old one serves on")
+    mock.secret("gateway", in_pem(pki).replace("PRIVATE", "PUBLIC"))
+    wait_for(lambda: vaulted.log.count("; the old one serves on") > said)
+    assert "certificate 'gateway' of " in vaulted.log
+    mock.fault("reset", instance="vault")
+    assert vaulted.api("POST", "/api/reload").json()["ok"] is True, "a reload does not hang on a vault"
+    assert served(vaulted) == now
+    mock.clear()
+    mock.secret("gateway", in_pem(pki))
+    wait_for(lambda: "certificate 'gateway' of " in vaulted.log and "is read again" in vaulted.log)
+    wait_for(lambda: served(vaulted) == leaf(pki))
+    assert split(vaulted.raw(ask(1)))[0] == 200
