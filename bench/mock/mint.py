@@ -6,7 +6,7 @@ part of a token can be anything: a header that lies, a payload that is no JSON, 
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
@@ -57,12 +57,19 @@ class KeyPair:
 
 
 class TokenIssuer:
-    """An issuer: its name in tokens, its keys, of which the first signs, and what its tokens say."""
+    """An issuer: its name in tokens, its keys, of which the first signs, and what its tokens say; `clock` says when."""
 
-    def __init__(self, iss: str, *keys: KeyPair, audience: str = "api://penstock") -> None:
+    def __init__(
+        self,
+        iss: str,
+        *keys: KeyPair,
+        audience: str = "api://penstock",
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self.iss = iss
         self.keys = list(keys) or [KeyPair("1")]
         self.audience = audience
+        self.clock = clock
 
     @property
     def jwks(self) -> dict[str, Any]:
@@ -70,7 +77,7 @@ class TokenIssuer:
 
     def claims(self, **more: Any) -> dict[str, Any]:
         """Those of a good token for an hour, but for what is given; None leaves a claim out."""
-        now = int(time.time())
+        now = int(self.clock())
         usual = {"iss": self.iss, "aud": self.audience, "iat": now, "nbf": now, "exp": now + 3600, "azp": "app"}
         return _without_none(usual | more)
 

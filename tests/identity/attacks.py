@@ -8,7 +8,8 @@ import base64
 import hashlib
 import hmac
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
@@ -52,15 +53,15 @@ CLIENTS = (
 class World:
     """The three issuers' keys, and tokens of theirs."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self.rsa, self.ec, self.ed = KeyPair("rsa", "RS256"), KeyPair("ec"), KeyPair("ed", "EdDSA")
         self.fixed = KeyPair("fixed", "RS256")  # published with its alg
         self.shared, self.others_shared = KeyPair("shared"), KeyPair("shared")
         self.own, self.large = KeyPair("own"), KeyPair("large", "ES384")
         self.common, self.of_a = KeyPair("common"), KeyPair("of-a")
-        self.contoso = TokenIssuer(CONTOSO_ISS, self.ec, self.rsa, self.ed, self.fixed, self.shared)
-        self.fabrikam = TokenIssuer(FABRIKAM_ISS, self.own, self.others_shared, self.large)
-        self.entra = TokenIssuer(ENTRA_ISS, self.common, self.of_a)
+        self.contoso = TokenIssuer(CONTOSO_ISS, self.ec, self.rsa, self.ed, self.fixed, self.shared, clock=clock)
+        self.fabrikam = TokenIssuer(FABRIKAM_ISS, self.own, self.others_shared, self.large, clock=clock)
+        self.entra = TokenIssuer(ENTRA_ISS, self.common, self.of_a, clock=clock)
 
     def documents(self) -> dict[str, dict[str, Any]]:
         """What each issuer publishes, by its name in the configuration."""

@@ -16,7 +16,7 @@ from proxy.refusal import Refused
 from tests.identity.attacks import CLIENTS, ISSUERS, TENANT_A, Attack, Honest, World, attacks, honest
 
 NOW = time.time()
-WORLD = World()
+WORLD = World(lambda: NOW)
 ATTACKS = attacks(WORLD)
 HONEST = list(honest(WORLD))
 
