@@ -15,8 +15,9 @@ _DROPPED = frozenset(
 )
 """Hop by hop (RFC 9110 section 7.6.1), framed anew, or not for clients."""
 
-_REQUESTS = b"x-ratelimit-limit-requests: %d\r\nx-ratelimit-remaining-requests: %d\r\n"
-_TOKENS = b"x-ratelimit-limit-tokens: %d\r\nx-ratelimit-remaining-tokens: %d\r\n"
+_REPLACED = (b"x-ratelimit-", b"proxy-")
+_REQUESTS = b"x-ratelimit-limit-requests: %d\r\nx-ratelimit-remaining-requests: %d"
+_TOKENS = b"x-ratelimit-limit-tokens: %d\r\nx-ratelimit-remaining-tokens: %d"
 _CHALLENGE = b'Bearer realm="penstock"'
 _INVALID = _CHALLENGE + b', error="invalid_token"'
 _OF_TOKENS = frozenset((Reason.INVALID_TOKEN, Reason.UNKNOWN_TOKEN_CLIENT))
@@ -76,7 +77,7 @@ def listing(target: Target, models: Sequence[str]) -> bytes:
 
 
 def status_line(status: int) -> bytes:
-    return b"HTTP/1.1 %d %b\r\n" % (status, PHRASES.get(status, b""))
+    return b"HTTP/1.1 %d %b" % (status, PHRASES.get(status, b""))
 
 
 def limits(remaining: tuple[int | None, int, int | None, int]) -> list[bytes]:
@@ -90,10 +91,6 @@ def limits(remaining: tuple[int | None, int, int | None, int]) -> list[bytes]:
     return lines
 
 
-def passed_on(headers: Headers) -> list[bytes]:
-    """A backend's header lines that pass on."""
-    return [
-        b"%b: %b\r\n" % (name, value)
-        for name, value in headers
-        if name not in _DROPPED and not name.startswith((b"x-ratelimit-", b"proxy-"))
-    ]
+def passed_on(lines: Headers) -> list[bytes]:
+    """Those of a backend's header lines, each given with its name, that pass on."""
+    return [line for name, line in lines if name not in _DROPPED and not name.startswith(_REPLACED)]

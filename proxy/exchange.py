@@ -264,6 +264,13 @@ class Exchange:
             self.record.bytes_in += len(part)
             yield part
 
+    def let_go(self) -> None:
+        """The answer has begun: what only an attempt needs is not kept for as long as the stream lasts."""
+        assert self.head is not None
+        self.head.headers.clear()
+        self.head.once.clear()
+        self.request = self._form = None
+
     def body_for(self, deployment: str, *, ask_usage: bool) -> bytes:
         """The body as a backend's `deployment` gets it."""
         if self.request is not None:
@@ -368,6 +375,7 @@ class Exchange:
         else:
             worker.tally.count_request(record)
             worker.uncounted(msgspec.structs.replace(uncounted, line=line))
+        self._forwarding = None  # it refers back here, and no cycle should wait for the collector
 
     def _settle(self, sent: Sent | None) -> Uncounted | None:
         """Replace the reservation by what was used; the message for the tokenizer where only it can tell."""

@@ -21,7 +21,7 @@ from proxy.routing.select import Candidate
 from proxy.trace import continue_trace
 from proxy.upstream import Answer, Asking, Failed, reach
 from proxy.wire.body import Body, BodyBroken, EventBody, LengthFraming, OpaqueBody
-from proxy.wire.http1 import ResponseHead
+from proxy.wire.http1 import HEAD_END, ResponseHead
 from proxy.wire.pool import Pool
 from proxy.wire.relay import Relay, RelayEnd
 from proxy.wire.server import ClientGone
@@ -154,7 +154,7 @@ class Forwarding:
         exchange = self._exchange
         self._head_is_known(candidate, status)
         await exchange.connection.send(
-            self._response_head(candidate, head, b"content-length: %d\r\n" % len(body)) + body, exchange.view.bounds
+            self._response_head(candidate, head, b"content-length: %d" % len(body)) + body, exchange.view.bounds
         )
         self.sent.bytes_out += len(body)
         if outcome is Outcome.BACKEND_ERROR:
@@ -253,6 +253,9 @@ class Forwarding:
         exchange, worker = self._exchange, self._worker
         bounds, connection = exchange.view.bounds, exchange.connection
         model = exchange.view.models[exchange.model]
+        exchange.let_go()
+        begun.let_go()
+        self._passed = b""
         relay = Relay(
             connection.link,
             begun.link,
@@ -292,7 +295,7 @@ class Forwarding:
         exchange, framing = self._exchange, head.framing
         assert exchange.head is not None
         if framing is None:
-            return None, b"" if head.status in (204, 304) else b"content-length: 0\r\n"
+            return None, b"" if head.status in (204, 304) else b"content-length: 0"
         operation = exchange.target.operation.name
         encoded = head.get(b"content-encoding") not in (None, b"identity")
         events = (head.get(b"content-type") or b"").lower().startswith(_EVENT_STREAM)
@@ -304,17 +307,17 @@ class Forwarding:
         else:
             body = OpaqueBody(framing, meter, raw=raw)
             if isinstance(framing, LengthFraming):
-                return body, b"content-length: %d\r\n" % framing.left
+                return body, b"content-length: %d" % framing.left
         if raw:
             exchange.keep_alive = False
             return body, b""
-        return body, b"transfer-encoding: chunked\r\n"
+        return body, b"transfer-encoding: chunked"
 
     def _response_head(self, candidate: Candidate, head: ResponseHead, framing: bytes) -> bytes:
         exchange, worker = self._exchange, self._worker
-        lines = answer.passed_on(head.headers)
+        lines = [answer.status_line(head.status), *answer.passed_on(head.lines)]
         lines.append(
-            b"x-request-id: %b\r\nx-penstock-backend: %b\r\nx-penstock-region: %b\r\n"
+            b"x-request-id: %b\r\nx-penstock-backend: %b\r\nx-penstock-region: %b"
             % (
                 exchange.record.request_id.encode("ascii"),
                 candidate.backend.encode("ascii"),
@@ -322,12 +325,13 @@ class Forwarding:
             )
         )
         lines += answer.limits(worker.leases.remaining(exchange.client.name, time.monotonic()))
-        lines.append(framing)
+        if framing:
+            lines.append(framing)
         if worker.draining:
             exchange.keep_alive = False
         if not exchange.keep_alive:
-            lines.append(b"connection: close\r\n")
-        return answer.status_line(head.status) + b"".join(lines) + b"\r\n"
+            lines.append(b"connection: close")
+        return b"\r\n".join(lines) + HEAD_END
 
 
 def _first(body: Body, rest: bytes) -> bytes:

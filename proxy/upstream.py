@@ -72,6 +72,11 @@ class Answer:
         self.keep(clean=pos == len(received))
         return bytes(payload)
 
+    def let_go(self) -> None:
+        """The head was passed on, and what came with it: only whether the backend keeps the connection matters now."""
+        self.head.lines.clear()
+        self.rest = b""
+
     def keep(self, *, clean: bool) -> None:
         """The answer is complete. `clean`: nothing came after it."""
         if clean and self.head.keep_alive:

@@ -5,8 +5,9 @@ worker was doing when it died is here, and its supervisor reads it. (A machine t
 
 The file is a header, one state byte a slot, and slots of one size. A slot has two halves: the open record, written at
 admission, and the final one. Each half is a length, a checksum and bytes. The state byte is written last and says which
-half counts, so a death between any two stores leaves what was there before. States lie together, apart from the
-slots: opening, allocating and reading touch no page of a slot that is not in use.
+half counts, so a death between any two stores leaves what was there before. States lie together, then all open halves,
+then all final ones: opening, allocating and reading touch no page of a slot that is not in use, and a stream under way
+holds half a page.
 
 Bounded: a full journal, or a record longer than half a slot, is counted in `overflowed` and not kept. The file's blocks
 are reserved when it is made: a store that finds the disk full would be a SIGBUS.
@@ -25,7 +26,7 @@ SLOTS = 8192
 SLOT_BYTES = 4096
 
 _MAGIC = b"PENSTOCK"
-_VERSION = 2
+_VERSION = 3
 _HEADER = struct.Struct("=8sIII")
 _STATES_AT = 64
 _HALF = struct.Struct("=II")
@@ -73,10 +74,10 @@ class Journal:
         self.overflowed = 0
         self.damaged = 0
         self._slots = slots
-        self._slot_bytes = slot_bytes
         self._half = slot_bytes // 2
         self._room = self._half - _HALF_HEAD
-        self._slots_at = _slots_at(slots)
+        self._open_at = _slots_at(slots)
+        self._final_at = self._open_at + slots * self._half
         self._map = mmap.mmap(descriptor, _file_bytes(slots, slot_bytes))
         states = self._states()
         self._free = [slot for slot in range(slots - 1, -1, -1) if states[slot] == _FREE]
@@ -131,7 +132,7 @@ class Journal:
             self.overflowed += 1
             return -1
         slot = self._free.pop()
-        at = self._slots_at + slot * self._slot_bytes
+        at = self._open_at + slot * self._half
         _HALF.pack_into(self._map, at, length, crc32(line, _SEED))
         at += _HALF_HEAD
         self._map[at : at + length] = line
@@ -146,7 +147,7 @@ class Journal:
         if length > self._room:
             self.overflowed += 1
             return False
-        at = self._slots_at + slot * self._slot_bytes + self._half
+        at = self._final_at + slot * self._half
         _HALF.pack_into(self._map, at, length, crc32(line, _SEED))
         at += _HALF_HEAD
         self._map[at : at + length] = line
@@ -168,10 +169,10 @@ class Journal:
         for slot, state in enumerate(self._states()):
             if state == _FREE:
                 continue
-            at = self._slots_at + slot * self._slot_bytes
-            if state == _FINAL and (line := self._read(at + self._half)) is not None:
+            at = slot * self._half
+            if state == _FINAL and (line := self._read(self._final_at + at)) is not None:
                 yield Entry(slot, EntryState.FINAL, line)
-            elif (line := self._read(at)) is not None:
+            elif (line := self._read(self._open_at + at)) is not None:
                 yield Entry(slot, EntryState.OPEN, line)
             else:
                 self.damaged += 1

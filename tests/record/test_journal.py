@@ -144,7 +144,7 @@ def rewritten(at: int, value: bytes) -> Callable[[bytes], bytes]:
         (lambda file: b"", "too short for a journal"),
         (lambda file: file[:19], "too short for a journal"),
         (rewritten(0, b"X"), "not a journal"),
-        (rewritten(8, b"\x09"), "journal of version 9, this build reads 2"),
+        (rewritten(8, b"\x09"), "journal of version 9, this build reads 3"),
         (rewritten(12, b"\x00\x00\x00\x00"), f"journal of 0 slots of {SLOT} bytes"),
         (rewritten(16, b"\x04\x00\x00\x00"), "journal of 4 slots of 4 bytes"),
         (rewritten(12, b"\xff\xff\xff\xff"), f"journal of {4096 + 4 * SLOT} bytes, its header says "),
