@@ -69,6 +69,24 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--online", action="store_true", help="also try every credential and backend")
     check.set_defaults(run=_check)
 
+    explain = _command(
+        commands,
+        "explain",
+        "tell what becomes of a request",
+        "penstock explain --config penstock.toml --key key.txt /openai/v1/models --method GET",
+    )
+    _takes_config(explain)
+    explain.add_argument("target", metavar="TARGET", help="the request's target: path and query")
+    explain.add_argument("--method", default="POST", metavar="NAME", help="the request's method (default: POST)")
+    given = "the file that holds it, or - for standard input"
+    explain.add_argument("--certificate", type=Path, metavar="FILE", help="the client certificate, PEM, the leaf first")
+    explain.add_argument("--token", type=Path, metavar="FILE", help=f"the access token: {given}")
+    explain.add_argument("--key", type=Path, metavar="FILE", help=f"the client's key: {given}")
+    explain.add_argument("--body", type=Path, metavar="FILE", help=f"the request's JSON body: {given}")
+    explain.add_argument("--online", action="store_true", help="fetch the keys of the token's issuer")
+    explain.add_argument("--json", action="store_true", help="print JSON")
+    explain.set_defaults(run=_explain)
+
     keys = _command(commands, "keys", "client keys", "penstock keys hash < key.txt").add_subparsers(
         metavar="ACTION", required=True
     )
@@ -122,13 +140,17 @@ def _serve(arguments: argparse.Namespace) -> int:
     return serve(arguments.config)
 
 
-def _check(arguments: argparse.Namespace) -> int:
+def _load(path: Path) -> "Config":
     from proxy.config.load import ConfigError, load
 
     try:
-        config = load(arguments.config)
+        return load(path)
     except ConfigError as error:
         raise Failure(str(error)) from None
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    config = _load(arguments.config)
     print(f"{arguments.config}: valid")
     for line in _summary(config):
         print(f"  {line}")
@@ -136,6 +158,21 @@ def _check(arguments: argparse.Namespace) -> int:
         from proxy.supervisor.online import check
 
         return check(config)
+    return 0
+
+
+def _explain(arguments: argparse.Namespace) -> int:
+    import msgspec
+
+    from proxy.supervisor.explain import CannotExplain, Given, explain, lines
+
+    config = _load(arguments.config)
+    given = Given(arguments.certificate, arguments.token, arguments.key, arguments.body, arguments.online)
+    try:
+        told = explain(config, arguments.method, arguments.target, given)
+    except CannotExplain as error:
+        raise Failure(str(error)) from None
+    print(msgspec.json.format(msgspec.json.encode(told)).decode() if arguments.json else "\n".join(lines(told)))
     return 0
 
 

@@ -4,12 +4,11 @@ A request holds on to the view it began with, so a reload changes nothing for wh
 """
 
 import ssl
-from collections.abc import Iterable, Mapping
 
 from proxy.config.structs import Backend, Client, Model
 from proxy.identity.authenticate import Directory
 from proxy.messages import Snapshot
-from proxy.policy.grants import Permissions
+from proxy.policy.grants import permissions
 from proxy.policy.operations import Targets
 from proxy.wire.tls import server_context
 
@@ -24,7 +23,6 @@ class View:
     """Everything of one snapshot, indexed."""
 
     def __init__(self, snapshot: Snapshot) -> None:
-        models = frozenset(model.name for model in snapshot.models)
         self.version = snapshot.version
         self.bounds = snapshot.bounds
         self.records_users = snapshot.audit_user == "plain"
@@ -33,20 +31,7 @@ class View:
         self.targets = Targets(snapshot.forward_query)
         self.directory = Directory(snapshot.clients, snapshot.issuers)
         self.clients: dict[str, Client] = {client.name: client for client in snapshot.clients}
-        regions = {backend.name: backend.region for backend in snapshot.backends}
-        self.permissions = {
-            client.name: Permissions(client, models, served(client, snapshot.models, regions))
-            for client in snapshot.clients
-        }
+        self.permissions = permissions(snapshot.clients, snapshot.models, snapshot.backends)
         self.models: dict[str, Model] = {model.name: model for model in snapshot.models}
         self.backends: dict[str, Backend] = {backend.name: backend for backend in snapshot.backends}
         self.forwarded = FORWARDED_HEADERS | {name.lower().encode("ascii") for name in snapshot.forward_headers}
-
-
-def served(client: Client, models: Iterable[Model], regions: Mapping[str, str]) -> frozenset[str]:
-    """The models with a deployment where the client's requests may go. `regions`: of each backend."""
-    return frozenset(
-        model.name
-        for model in models
-        if not client.regions or any(regions[deployment.backend] in client.regions for deployment in model.deployments)
-    )

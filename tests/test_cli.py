@@ -13,13 +13,15 @@ from certs.pki import Pki, build
 from proxy import __version__, cli
 
 COMMANDS: tuple[list[str], ...] = ([], ["serve"], ["check"], ["keys"], ["keys", "hash"], ["audit"])
-COMMANDS += (["audit", "verify"], ["mock"])
+COMMANDS += (["audit", "verify"], ["explain"], ["mock"])
 WRONG_USE: tuple[list[str], ...] = (
     [],
     ["nonsense"],
     ["serve"],
     ["check"],
     ["check", "--config"],
+    ["explain", "--config", "penstock.toml"],
+    ["explain", "/openai/v1/models"],
     ["keys"],
     ["keys", "hash", "key"],
     ["audit"],
@@ -80,6 +82,7 @@ def test_wrong_use_exits_2_and_shows_the_usage(arguments: list[str], capsys: pyt
     [
         (["keys", "hash", "hunter2"], "penstock: error: one argument too many\n"),
         (["keys", "hash", "--key=hunter2"], "penstock: error: unknown option --key\n"),
+        (["explain", "--config", "c", "/openai/v1/models", "hunter2"], "penstock: error: one argument too many\n"),
     ],
 )
 def test_a_key_on_the_command_line_is_not_repeated(

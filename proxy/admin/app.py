@@ -2,7 +2,7 @@
 
 Starlette serves here and not Litestar: six routes need neither its injection nor its plug-ins, which would add 21 MiB
 and 0.6 s to the start of the supervisor, where Starlette adds 2 MiB and 0.06 s. Every body is ready before an answer
-begins; no request's body is read.
+begins; no request's body is read but that of `proxy.admin.explain`.
 """
 
 import logging
@@ -18,6 +18,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from proxy.admin.explain import explain_route
 from proxy.admin.exposition import CONTENT_TYPE as METRICS_TYPE
 from proxy.admin.guard import Guard, Guarded
 from proxy.admin.page import CONTENT_SECURITY_POLICY, render
@@ -75,6 +76,7 @@ def admin_app(view: View, guard: Guard) -> ASGIApp:
         Route("/api/certificates", certificates, methods=["GET"]),
         Route("/api/reload", reload, methods=["POST"]),
         Route("/metrics", metrics, methods=["GET"]),
+        explain_route(view.explain),
         *_health_routes(view),
     ]
     return Guarded(_application(routes), guard)

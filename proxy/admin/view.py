@@ -8,6 +8,9 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from proxy.admin.explain import Question
+from proxy.policy.explain import Explanation
+
 
 class Shown(msgspec.Struct, frozen=True, kw_only=True):
     """A part of the status."""
@@ -121,6 +124,10 @@ class View(Protocol):
 
     def ready(self) -> tuple[bool, list[str]]:
         """Whether the gateway can serve, and what is missing if not. Shown to anyone: it names no secret."""
+        ...
+
+    def explain(self, question: Question) -> Explanation | None:
+        """What becomes of a request; None for a client that is not configured."""
         ...
 
     def metrics(self) -> bytes:

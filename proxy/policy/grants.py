@@ -4,9 +4,11 @@ Pure: a client's grants are data, the first that allows decides, and when none d
 nearest and what it failed at.
 """
 
+from collections.abc import Iterable, Mapping, Sequence
+
 import msgspec
 
-from proxy.config.structs import Client
+from proxy.config.structs import Backend, Client, Model
 from proxy.identity.principal import Principal
 from proxy.policy.operations import Operation
 from proxy.policy.request import Request
@@ -88,3 +90,21 @@ class Permissions:
             return Refused(Reason.NOT_GRANTED, "no grants")
         name, miss = max(misses, key=lambda named: named[1].depth)  # of several, the first
         return Refused(miss.reason, f"{name}.{miss.field}: {miss.found}", message=miss.message)
+
+
+def permissions(
+    clients: Iterable[Client], models: Sequence[Model], backends: Iterable[Backend]
+) -> dict[str, Permissions]:
+    """Those of all clients, by name."""
+    names = frozenset(model.name for model in models)
+    regions = {backend.name: backend.region for backend in backends}
+    return {client.name: Permissions(client, names, _served(client, models, regions)) for client in clients}
+
+
+def _served(client: Client, models: Iterable[Model], regions: Mapping[str, str]) -> frozenset[str]:
+    """The models with a deployment where the client's requests may go."""
+    return frozenset(
+        model.name
+        for model in models
+        if not client.regions or any(regions[deployment.backend] in client.regions for deployment in model.deployments)
+    )

@@ -85,20 +85,20 @@ def read_json(operation: Operation, body: bytes | bytearray, closely: bool = Fal
     return request
 
 
-def limit_completion(request: Request, target: Target, most: int) -> tuple[str, int] | None:
-    """Set the completion's limit where the request names none: the parameter and its value, if it was set.
+def limit_completion(request: Request, target: Target, most: int) -> dict[str, int]:
+    """Set the completion's limit where the request names none. What was set, by parameter.
 
     Under the client's own parameter where it gave one as null, else under the one that the operation goes by. Chat has
     two: `max_tokens` is what versions of the API know that are older than `max_completion_tokens`.
     """
     members, keys = request.members, target.operation.limits
     if not keys or any(members.get(key, _NULL) != _NULL for key in keys):
-        return None
+        return {}
     key = next((key for key in keys if key in members), None)
     if key is None:
         key = keys[-1] if target.surface != "v1" and target.api_version < _OLD_LIMIT_BEFORE else keys[0]
     members[key] = msgspec.Raw(b"%d" % most)
-    return key, most
+    return {key: most}
 
 
 def forwarded(request: Request, deployment: str, *, ask_usage: bool) -> bytes:

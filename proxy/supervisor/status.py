@@ -29,6 +29,7 @@ from proxy.record.metrics import (
     WORKER_RESTARTS,
     WORKERS,
 )
+from proxy.supervisor.explain_now import ExplainNow
 from proxy.supervisor.workers import WorkerState
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Overview:
 
     def __init__(self, supervisor: "Supervisor") -> None:
         self._supervisor = supervisor
+        self.explain = ExplainNow(supervisor)
 
     def status(self) -> Status:
         supervisor = self._supervisor

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 import httpx
 import trio
 
+from proxy.admin.explain import Question
 from proxy.admin.server import serve_admin, serve_health
 from proxy.admin.view import (
     CertificateStatus,
@@ -19,6 +20,7 @@ from proxy.admin.view import (
     WorkerStatus,
 )
 from proxy.config.structs import Admin
+from proxy.policy.explain import Explanation
 from proxy.supervisor.sockets import listen
 
 TOKEN = "a-token-of-the-tests-that-is-long-enough-1234"
@@ -95,6 +97,7 @@ class Gateway:
         self.shown = status()
         self.missing: list[str] = []
         self.reloads = 0
+        self.asked: list[Question] = []
         self.result = ReloadResult(ok=True, time=NOW, version=5)
         self.may_reload = trio.Event()
         self.may_reload.set()
@@ -104,6 +107,10 @@ class Gateway:
 
     def ready(self) -> tuple[bool, list[str]]:
         return not self.missing, self.missing
+
+    def explain(self, question: Question) -> Explanation | None:
+        self.asked.append(question)
+        return Explanation(rule="grants[0]") if question.client == "turbine-7" else None
 
     def metrics(self) -> bytes:
         return b"# TYPE penstock_workers gauge\npenstock_workers 2\n"

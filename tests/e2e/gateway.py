@@ -165,9 +165,10 @@ class Gateway:
                     received += chunk
             return received
 
-    def api(self, method: str, path: str) -> httpx.Response:
+    def api(self, method: str, path: str, json: Any = None) -> httpx.Response:
         token = (self.folder / "state" / "admin.token").read_text().strip()
-        return httpx.request(method, self.admin + path, headers={"authorization": f"Bearer {token}"}, timeout=WITHIN)
+        headers = {"authorization": f"Bearer {token}"}
+        return httpx.request(method, self.admin + path, headers=headers, json=json, timeout=WITHIN)
 
     def records(self) -> list[dict[str, Any]]:
         try:

@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 
+from bench.mock.mint import TokenIssuer
 from bench.mock.process import MockProcess
 from certs.pki import Pki
+from proxy.config.load import load
+from proxy.supervisor.explain import Given, explain
 from tests.e2e.gateway import Gateway, config_text, gateway, hashed
 
 CHAT = "/openai/deployments/{}/chat/completions?api-version=2024-10-21"
@@ -25,8 +28,27 @@ BOUNDS = {
 """A client for each bound, which has that bound on chat with gpt-4o, and none on anything else."""
 
 
+PEOPLE = """[[clients]]
+name = "people"
+token = { issuer = "grants", client = "app" }
+[[clients.grants]]
+models = ["gpt-4o"]
+operations = ["chat.completions"]
+scopes = ["chat.read", "chat.write"]
+groups = ["engineers"]
+[[clients.grants]]
+models = ["embed"]
+operations = ["embeddings"]
+users = ["ann", "bob"]
+[[clients.grants]]
+models = ["slow"]
+operations = ["*"]
+roles = ["operator"]
+"""
+
+
 def clients() -> str:
-    return "\n".join(
+    return PEOPLE + "\n".join(
         f"""[[clients]]
 name = "{name}"
 key_hashes = ["{hashed("key-of-" + name)}"]
@@ -43,9 +65,23 @@ operations = ["embeddings"]
 
 
 @pytest.fixture(scope="module")
-def bounded(tmp_path_factory: pytest.TempPathFactory, pki: Pki, mock: MockProcess) -> Iterator[Gateway]:
+def issuer(mock: MockProcess) -> TokenIssuer:
+    return TokenIssuer(f"{mock.issuers}/grants")
+
+
+@pytest.fixture(scope="module")
+def bounded(
+    tmp_path_factory: pytest.TempPathFactory, pki: Pki, mock: MockProcess, issuer: TokenIssuer
+) -> Iterator[Gateway]:
     mock.clear()
-    text = config_text(pki, mock, clients=clients()).replace("workers = 2", "workers = 1")
+    mock.issuer("grants", issuer.jwks)
+    more = f"""[[issuers]]
+name = "grants"
+issuer = "{issuer.iss}"
+audiences = ["api://penstock"]
+ca = "{pki.server_root}"
+"""
+    text = config_text(pki, mock, clients=clients(), more=more).replace("workers = 2", "workers = 1")
     with gateway(tmp_path_factory.mktemp("bounded"), pki, mock, text) as running:
         yield running
 
@@ -61,6 +97,26 @@ def said(*parts: dict[str, Any]) -> list[dict[str, Any]]:
 PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}
 SOUND = {"type": "input_audio", "input_audio": {"data": "AA==", "format": "wav"}}
 TOOL = {"type": "function", "function": {"name": "f"}}
+
+
+def explained(
+    running: Gateway, record: dict[str, Any], target: str, body: dict[str, Any], *, key: str = "", token: str = ""
+) -> None:
+    """The explanation says of a request what became of it."""
+    file, sent = running.folder / "secret", running.folder / "body"
+    sent.write_text(json.dumps(body))
+    file.write_text(token or key)
+    given = Given(token=file, body=sent) if token else Given(key=file, body=sent)
+    told = explain(load(running.config), "POST", target, given)
+    assert told.identity is not None
+    assert (told.identity.client, told.identity.credential) == (record["client"], record["credential"]["kind"])
+    assert told.identity.fingerprint == record["credential"]["fingerprint"]
+    assert (told.decision, told.rule, told.model) == (record["decision"], record["rule"], record["model"])
+    if told.decision == "refused":
+        assert (told.reason, told.status) == (record["reason"], record["status"])
+    else:
+        assert (told.backends[0].backend, told.backends[0].deployment) == (record["backend"], record["deployment"])
+
 
 REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
     ("tokens", chat(max_completion_tokens=33), "max_tokens: 33 > 32", "at most 32 tokens"),
@@ -90,6 +146,7 @@ def test_beyond_a_bound(
     assert (record["client"], record["decision"], record["reason"]) == (name, "refused", "parameter_not_granted")
     assert record["rule"] == f"grants[0].{rule}"
     assert mock.received() == []
+    explained(bounded, record, V1, body, key="key-of-" + name)
 
 
 ALLOWED: list[tuple[str, dict[str, Any]]] = [
@@ -109,7 +166,9 @@ def test_within_a_bound(bounded: Gateway, mock: MockProcess, name: str, body: di
     with bounded.client("key-of-" + name) as client:
         answer = client.post(CHAT.format("gpt-4o"), json=body)
     assert answer.status_code == 200
-    assert bounded.record_of(answer.headers["x-request-id"])["rule"] == "grants[0]"
+    record = bounded.record_of(answer.headers["x-request-id"])
+    assert record["rule"] == "grants[0]"
+    explained(bounded, record, CHAT.format("gpt-4o"), body, key="key-of-" + name)
     received = json.loads(mock.received()[-1]["body"])
     received.pop("stream_options", None)
     assert received == body
@@ -153,3 +212,66 @@ def test_only_what_is_granted_is_listed(bounded: Gateway) -> None:
     for target in ("/openai/v1/models", "/openai/deployments?api-version=2024-10-21"):
         with bounded.client("key-of-tokens") as client:
             assert [entry["id"] for entry in client.get(target).json()["data"]] == ["embed", "gpt-4o"]
+
+
+EMBED = {"model": "embed", "input": "a"}
+EMBEDDINGS = "/openai/v1/embeddings"
+TOKENS: list[tuple[dict[str, Any], str, dict[str, Any], str, str]] = [
+    ({"scp": "chat.write mail", "groups": ["engineers"]}, V1, chat(), "allowed", "grants[0]"),
+    ({"scope": "chat.read", "groups": ["x", "engineers"]}, V1, chat(), "allowed", "grants[0]"),
+    (
+        {"scp": "chat", "groups": ["engineers"]},
+        V1,
+        chat(),
+        "scope_missing",
+        "grants[0].scopes: none of chat.read, chat.write",
+    ),
+    ({"groups": ["engineers"]}, V1, chat(), "scope_missing", "grants[0].scopes: none of chat.read, chat.write"),
+    ({"scp": "chat.write"}, V1, chat(), "group_missing", "grants[0].groups: none of engineers"),
+    ({"oid": "bob"}, EMBEDDINGS, EMBED, "allowed", "grants[1]"),
+    ({"oid": "eve"}, EMBEDDINGS, EMBED, "user_not_granted", "grants[1].users: none of ann, bob"),
+    ({"roles": ["operator"]}, V1, chat(model="slow", max_completion_tokens=1), "allowed", "grants[2]"),
+    ({"roles": ["reader"]}, V1, chat(model="slow"), "role_missing", "grants[2].roles: none of operator"),
+]
+
+
+@pytest.mark.parametrize(("claims", "target", "body", "outcome", "rule"), TOKENS)
+def test_what_a_token_may_do(
+    bounded: Gateway,
+    issuer: TokenIssuer,
+    claims: dict[str, Any],
+    target: str,
+    body: dict[str, Any],
+    outcome: str,
+    rule: str,
+) -> None:
+    token = issuer.mint(**claims).decode()
+    with bounded.client(None) as client:
+        answer = client.post(target, json=body, headers={"authorization": f"Bearer {token}"})
+    assert answer.status_code == (200 if outcome == "allowed" else 403)
+    assert "chat.read" not in answer.text
+    record = bounded.record_of(answer.headers["x-request-id"])
+    assert (record["client"], record["rule"]) == ("people", rule)
+    assert record["reason"] == (None if outcome == "allowed" else outcome)
+    explained(bounded, record, target, body, token=token)
+
+
+def test_a_token_sees_the_models_it_may_use(bounded: Gateway, issuer: TokenIssuer) -> None:
+    for claims, models in (({"oid": "ann"}, ["embed"]), ({"roles": ["operator"]}, ["slow"]), ({}, [])):
+        with bounded.client(None) as client:
+            token = issuer.mint(**claims).decode()
+            answer = client.get("/openai/v1/models", headers={"authorization": f"Bearer {token}"})
+        assert [entry["id"] for entry in answer.json()["data"]] == models
+
+
+def test_the_admin_address_explains_by_what_runs(bounded: Gateway) -> None:
+    def ask(**question: Any) -> Any:
+        return bounded.api("POST", "/api/explain", json={"client": "people", "target": V1, **question})
+
+    told = ask(scopes=["chat.read"], groups=["engineers"], body={"model": "gpt-4o"}).json()
+    assert (told["decision"], told["rule"]) == ("allowed", "grants[0]")
+    assert [(backend["backend"], backend["turn"]) for backend in told["backends"]] == [("swc", 1), ("frc", 2)]
+    told = ask(groups=["engineers"], body={"model": "gpt-4o"}).json()
+    assert (told["status"], told["reason"]) == (403, "scope_missing")
+    assert [grant["field"] for grant in told["grants"]] == ["scopes", "operations", "models"]
+    assert ask(client="nobody").status_code == 404
