@@ -57,6 +57,9 @@ def _parser() -> argparse.ArgumentParser:
     faults.add_argument("--what", type=_names, default=("all",), metavar="LIST", help=f"of {_FAULTS}; default: all")
     faults.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     faults.set_defaults(run=_faults)
+    micro = _command(commands, "micro", "measure single steps of a request", "python -m bench micro")
+    micro.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
+    micro.set_defaults(run=_micro)
     return parser
 
 
@@ -177,6 +180,12 @@ def _faults(arguments: argparse.Namespace) -> int:
     from bench.faults.run import FAULTS, run
 
     return run(_known(arguments.what, tuple(FAULTS)), arguments.json)
+
+
+def _micro(arguments: argparse.Namespace) -> int:
+    from bench.micro import run
+
+    return run(arguments.json)
 
 
 def _known(names: tuple[str, ...], known: tuple[str, ...]) -> tuple[str, ...]:

@@ -218,9 +218,9 @@ class Supervisor:
             self._audit.reopen()
             self._tell(self.budgets.reconfigure({c.name: c.limits for c in config.clients}, time.monotonic()))
             self._refresher.reconfigure(config.credentials)
+            self._issuers.reconfigure(config.issuers)  # what is trusted no longer goes first
             for worker in self.workers:
                 worker.post(built)
-            self._issuers.reconfigure(config.issuers)
             self._vaults.reconfigure(config, held)
             self.expiry.reconfigure(config, held)
             _log.info("configuration version %d is in force", version)

@@ -5,13 +5,16 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bench.mock.mint import KeyPair
-from proxy.identity import jwks
+from proxy.identity import base64url, jwks
 from proxy.identity.authenticate import Directory, Presented
 from proxy.identity.certificate import CertificateFacts
 from proxy.identity.known import AskKeys, IssuerKeys, Known, Undecided
 from proxy.identity.principal import Principal
+from proxy.identity.token import TokenFault, parse
 from proxy.refusal import Refused
 from tests.identity.attacks import CLIENTS, ISSUERS, TENANT_A, Attack, Honest, World, attacks, honest
 
@@ -137,3 +140,35 @@ def test_what_is_remembered_is_bounded() -> None:
 def test_a_tenant_is_one_of_the_list() -> None:
     alone = msgspec.structs.replace(ISSUERS[2], tenants=("cccccccc",))
     assert judge(Directory(CLIENTS, (alone,)), WORLD.of_entra(TENANT_A)) == "invalid_token iss"
+
+
+@pytest.mark.parametrize("key", [WORLD.ec, WORLD.rsa, WORLD.ed], ids=["ec", "rsa", "ed"])
+def test_no_character_of_a_token_can_be_another(directory: Directory, key: KeyPair) -> None:
+    token = WORLD.of_contoso(key=key)
+    assert isinstance(judge(directory, token), Principal)
+    for index, byte in enumerate(token):
+        for other in (byte ^ 1, b"A"[0], b"."[0]):
+            if other != byte:
+                assert isinstance(judge(directory, token[:index] + bytes((other,)) + token[index + 1 :]), str)
+
+
+@given(st.binary(max_size=300) | st.lists(st.binary(max_size=60).map(base64url.encode)).map(b".".join))
+def test_any_bytes_are_refused_by_a_word(token: bytes) -> None:
+    with pytest.raises(TokenFault) as caught:
+        parse(token)
+    assert caught.value.word.isidentifier()
+
+
+@settings(max_examples=40)
+@given(
+    st.dictionaries(
+        st.sampled_from(["iss", "aud", "exp", "nbf", "iat", "tid", "azp", "oid", "scp", "roles", "groups", "cnf"]),
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+            lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+        ),
+    )
+)
+def test_any_claims_are_judged(claims: dict[str, Any]) -> None:
+    result = judge(Directory(CLIENTS, ISSUERS), WORLD.ec.token(WORLD.ec.header(), WORLD.payload() | claims))
+    assert isinstance(result, Principal) or result.startswith(("invalid_token ", "unknown_token_client "))

@@ -1,0 +1,93 @@
+"""What single steps of a request cost, in microseconds of CPU time: identity on the hot path.
+
+The best of several rounds, so that what else runs on the machine counts least; each round is the mean of many calls.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeAlias
+
+import msgspec
+
+from bench.mock.mint import KeyPair, TokenIssuer
+from proxy.config.structs import CertificateMatch, Client, Issuer, TokenMatch
+from proxy.identity import jwks
+from proxy.identity.authenticate import Directory, Presented
+from proxy.identity.certificate import CertificateFacts
+from proxy.identity.known import IssuerKeys, Known
+from proxy.identity.token import Verifier, parse
+
+_ROUNDS = 7
+_LASTS = 0.1  # seconds, a round
+_GROUPS = 16  # of a token as large as Entra's are
+Step: TypeAlias = tuple[str, Callable[[], object]]
+
+
+def run(output: Path | None) -> int:
+    """`python -m bench micro`: print each step's cost, and write them to a file if one is named; the exit code."""
+    figures = {name: round(_cost(step), 2) for name, step in _steps()}
+    for name, cost in figures.items():
+        print(f"{name:44} {cost:8.2f} µs")
+    if output is not None:
+        output.write_text(json.dumps(figures, indent=2) + "\n")
+    return 0
+
+
+def _cost(step: Callable[[], object]) -> float:
+    """Microseconds a call."""
+    calls = 1
+    while _timed(step, calls) < _LASTS:
+        calls *= 2
+    return min(_timed(step, calls) for _ in range(_ROUNDS)) / calls * 1e6
+
+
+def _timed(step: Callable[[], object], calls: int) -> float:
+    began = time.process_time()
+    for _ in range(calls):
+        step()
+    return time.process_time() - began
+
+
+def _steps() -> Iterator[Step]:
+    keys = [KeyPair("es", "ES256"), KeyPair("rs", "RS256"), KeyPair("ed", "EdDSA")]
+    issuer = TokenIssuer("https://issuer.example", *keys)
+    known, now = Known(), time.time()
+    known.signing_keys["issuer"] = IssuerKeys(1, jwks.read(msgspec.json.encode(issuer.jwks)).keys)
+    facts = CertificateFacts("sha256:" + "0" * 64, "CN=CA", "CN=a", frozenset(("spiffe://x/a",)))
+    client = Client(
+        name="a",
+        certificate=CertificateMatch(san_uri=("spiffe://x/a",)),
+        token=TokenMatch(issuer="issuer", client="app"),
+        key_hashes=("sha256:" + hashlib.sha256(b"a-key").hexdigest(),),
+    )
+    settings = Issuer(
+        name="issuer",
+        issuer=issuer.iss,
+        audiences=(issuer.audience,),
+        algorithms=tuple(key.alg for key in keys),
+    )
+
+    groups = [f"{n:08x}-0000-0000-0000-000000000000" for n in range(_GROUPS)]
+    tokens = {key.alg: issuer.mint(key=key, oid="user", groups=groups) for key in keys}
+    directory = Directory((client,), (settings,))
+    for what, presented in (
+        ("a token, seen before", Presented(tokens=(tokens["ES256"],))),
+        ("a key", Presented(keys=(b"a-key",))),
+        ("a certificate", Presented(facts)),
+        ("a certificate and a token, seen before", Presented(facts, (), (tokens["ES256"],))),
+    ):
+        yield what, _bound(directory, presented, known, now)
+    for alg, token in tokens.items():
+        yield f"a token, for the first time, {alg}", _verified(settings, token, known.signing_keys["issuer"], now)
+
+
+def _bound(directory: Directory, presented: Presented, known: Known, now: float) -> Callable[[], object]:
+    return lambda: directory.authenticate(presented, known, now)
+
+
+def _verified(settings: Issuer, token: bytes, keys: IssuerKeys, now: float) -> Callable[[], object]:
+    verifier = Verifier(settings, settings.issuer)
+    return lambda: verifier.verify(parse(token), keys, now)
