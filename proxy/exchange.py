@@ -110,6 +110,8 @@ class Exchange:
         assert head is not None
         if worker.in_flight > view.bounds.requests:
             raise Refused(Reason.OVERLOADED, "bounds.requests", retry_after=1.0)
+        if view.audit_required and not worker.can_record():
+            raise Refused(Reason.AUDIT_UNAVAILABLE, "audit.required", retry_after=1.0)
         self.target = target = self._parse(head)
         try:
             self.principal = principal = self._authenticate(head)
@@ -165,7 +167,7 @@ class Exchange:
         record = self.record
         record.client = principal.client
         record.tenant = principal.tenant
-        record.user = principal.user if self.view.records_users else None
+        record.user = self.view.shown_user(principal.user)
         record.credential = CredentialUsed(principal.kind, principal.fingerprint)
         return principal
 

@@ -49,7 +49,9 @@ class Snapshot(Message, frozen=True):
     routing: Routing
     forward_headers: tuple[str, ...]
     forward_query: tuple[str, ...]
-    audit_user: str  # plain, none
+    audit_user: str  # plain, hash, none
+    audit_user_key: bytes  # of the hash; empty where there is none
+    audit_required: bool
     workers: int
 
 
@@ -99,6 +101,12 @@ class Written(Message, frozen=True):
     """The records of these journal slots are on file; the slots are free again."""
 
     slots: list[int]
+
+
+class MayRecord(Message, frozen=True):
+    """The records this worker may bring about in all, since it started: so many have room on disk."""
+
+    records: int
 
 
 class Ready(Message, frozen=True):
@@ -158,7 +166,17 @@ class Tallies(Message, frozen=True):
 
 
 Downward = (
-    Snapshot | UpstreamCredentials | SigningKeys | ClientKeys | Verdicts | Settled | Drain | Written | Granted | Recall
+    Snapshot
+    | UpstreamCredentials
+    | SigningKeys
+    | ClientKeys
+    | Verdicts
+    | Settled
+    | Drain
+    | Written
+    | MayRecord
+    | Granted
+    | Recall
 )
 Upward = (
     Ready | Records | Uncounted | BreakerChanged | Tallies | Ask | Return | AskKeys | AskCertificate | CertificateSeen

@@ -76,6 +76,7 @@ class Reason(Enum):
     OVERLOADED = "overloaded"
     DRAINING = "draining"
     CREDENTIAL_UNAVAILABLE = "credential_unavailable"
+    AUDIT_UNAVAILABLE = "audit_unavailable"
     LIMITS_UNAVAILABLE = "limits_unavailable"
     INTERNAL = "internal"
 
@@ -163,6 +164,7 @@ _TERMS: dict[Reason, Terms] = {
         503, "ServiceUnavailable", "The gateway cannot reach its backends at present."
     ),
     Reason.LIMITS_UNAVAILABLE: Terms(503, "ServiceUnavailable", "The gateway is at its limits; try again."),
+    Reason.AUDIT_UNAVAILABLE: Terms(503, "ServiceUnavailable", "The gateway cannot serve at present; try again."),
     Reason.INTERNAL: Terms(500, "InternalServerError", "The gateway failed to handle the request."),
 }
 

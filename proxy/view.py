@@ -10,6 +10,7 @@ from proxy.identity.authenticate import Directory
 from proxy.messages import Snapshot
 from proxy.policy.grants import permissions
 from proxy.policy.operations import Targets
+from proxy.record.users import shown
 from proxy.wire.tls import server_context
 
 FORWARDED_HEADERS = frozenset(
@@ -25,7 +26,8 @@ class View:
     def __init__(self, snapshot: Snapshot) -> None:
         self.version = snapshot.version
         self.bounds = snapshot.bounds
-        self.records_users = snapshot.audit_user == "plain"
+        self.shown_user = shown(snapshot.audit_user, snapshot.audit_user_key)
+        self.audit_required = snapshot.audit_required
         self.routing = snapshot.routing
         self.context: ssl.SSLContext = server_context(snapshot.tls)
         self.targets = Targets(snapshot.forward_query)

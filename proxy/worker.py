@@ -30,6 +30,7 @@ from proxy.messages import (
     ClientKeys,
     Downward,
     Drain,
+    MayRecord,
     Ready,
     Records,
     SigningKeys,
@@ -115,6 +116,8 @@ class Worker:
         self._granted: dict[str, trio.Event] = {}
         self._questions: dict[str, _Question] = {}
         self._waiters = 0
+        self._recorded = 0  # records that the supervisor has been sent
+        self._may_record = 0
         self._seen: dict[str, float] = {}  # thumbprint → when it is told of again, monotonic
         self._serving = trio.CancelScope()
         self._connections: trio.Nursery
@@ -179,6 +182,8 @@ class Worker:
             case Written():
                 for slot in message.slots:
                     self.journal.free(slot)
+            case MayRecord():
+                self._may_record = message.records
             case Granted():
                 self.leases.granted(message, now)
                 event = self._granted.pop(message.client, None)
@@ -333,7 +338,11 @@ class Worker:
         self._lines.append(line)
 
     def uncounted(self, message: Uncounted) -> None:
-        self._channel.post(message)
+        self._recorded += self._channel.post(message)
+
+    def can_record(self) -> bool:
+        """Whether there is room on disk for the records of all that is in flight. Asked where `audit.required` is."""
+        return self.in_flight + self._recorded + len(self._lines) <= self._may_record
 
     def announce(self, change: Change | None) -> None:
         if change is not None:
@@ -347,7 +356,9 @@ class Worker:
         if self._slots:
             slots, self._slots = self._slots, []
             lines, self._lines = self._lines, []
-            if not self._channel.post(Records(slots, lines)):
+            if self._channel.post(Records(slots, lines)):
+                self._recorded += len(lines)
+            else:
                 _log.error("the supervisor is behind; %d records stay in the journal", len(slots))
 
     async def _report(self) -> None:

@@ -14,6 +14,7 @@ goes on from what was last known, and `penstock audit verify` finds the place ev
 """
 
 import contextlib
+import errno
 import fcntl
 import logging
 import os
@@ -26,6 +27,7 @@ from typing import NamedTuple
 from proxy.record.chain import BEGINNING, ChainKey, Checkpoint, CheckpointFile
 from proxy.record.logfiles import TAIL, Found, LogFiles, first_in, last_in, records, tail
 from proxy.record.record import timestamp
+from proxy.record.reserve import Reserve
 
 _UNNUMBERED = b'{"seq":0,'
 _BEGINNING = b'{"seq":'
@@ -54,7 +56,8 @@ class AuditLog:
 
     `rotate_at` is in bytes; of the files rotated here the newest `keep` stay, 0: all. `torn` counts the bytes of broken
     last records that were cut off, `doubts` says what the log and its checkpoint were found to contradict each other
-    in. Raises `AuditWriteError` where the log could not be written to, or was chained with another key.
+    in. `reserve` is how many bytes of disk are held ahead, see `room`. Raises `AuditWriteError` where the log could not
+    be written to, or was chained with another key.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class AuditLog:
         *,
         rotate_at: int,
         keep: int = 0,
+        reserve: int = 0,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self.path = path
@@ -75,6 +79,7 @@ class AuditLog:
         self._files = LogFiles(path)
         self._rotate_at = rotate_at
         self._keep = keep
+        self._reserve = Reserve(reserve)
         self._wall = wall
         self._descriptor = -1
         self._stale = False
@@ -101,25 +106,33 @@ class AuditLog:
     def next_seq(self) -> int:
         return self._next
 
+    @property
+    def room(self) -> int:
+        """Bytes that the disk is certain to take; always 0 where nothing is held ahead."""
+        return self._reserve.room
+
     def append(self, lines: Sequence[bytes]) -> Appended:
         """Number and write records, each the JSON of a `Record` whose `seq` is 0. Raises `AuditWriteError`."""
         with self._facts():
-            if self._descriptor >= 0 and (self._stale or self._was_moved()):
-                self.close()
-            if self._descriptor < 0:
-                self._open()
-            self._cut_back()
+            self._be_open()
             sealed, prev = self._sealed(lines)
             data = b"\n".join((*sealed, b""))
             size = os.fstat(self._descriptor).st_size
             if size and size + len(data) > self._rotate_at and self._rotate():
                 size = 0
             self._write(data, size)
+            self._reserve.follow(self._descriptor, size + len(data))
         self._next += len(lines)
         self._prev = prev
         if lines:
             self._sign()
         return Appended(sealed, len(data))
+
+    def replenish(self) -> None:
+        """Hold as much of the disk as is wanted, if by now it is there. Raises `AuditWriteError`."""
+        with self._facts():
+            self._be_open()
+            self._reserve.follow(self._descriptor, os.fstat(self._descriptor).st_size)
 
     def reopen(self) -> None:
         """Have the next record open the file anew: it may have been renamed by now, or be on another disk."""
@@ -130,6 +143,7 @@ class AuditLog:
         if self._descriptor >= 0:
             with contextlib.suppress(OSError):
                 self._cut_back()
+                self._reserve.release(self._descriptor)
             os.close(self._descriptor)
         self._descriptor = -1
         self._whole = None
@@ -213,6 +227,13 @@ class AuditLog:
 
     # The file.
 
+    def _be_open(self) -> None:
+        if self._descriptor >= 0 and (self._stale or self._was_moved()):
+            self.close()
+        if self._descriptor < 0:
+            self._open()
+        self._cut_back()
+
     def _open(self) -> None:
         self._stale = False
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK, 0o640)
@@ -230,6 +251,8 @@ class AuditLog:
             os.close(descriptor)
             raise
         self._descriptor = descriptor
+        self._reserve.forget()
+        self._reserve.follow(descriptor, os.fstat(descriptor).st_size)
 
     def _lock(self, descriptor: int) -> None:
         try:
@@ -273,6 +296,7 @@ class AuditLog:
     def _cut_back(self) -> None:
         if self._whole is not None:
             os.ftruncate(self._descriptor, self._whole)
+            self._reserve.forget()  # what was held behind has gone with it
             self._whole = None
 
     # Rotation.
@@ -282,6 +306,8 @@ class AuditLog:
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self._wall()))
         target = self.path.with_name(f"{self.path.stem}-{stamp}-{self._first_seq()}{self.path.suffix}")
         try:
+            if not self._reserve.can_move(self._descriptor):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             os.rename(self.path, target)
         except OSError as error:
             if not self._cannot_rotate:

@@ -7,25 +7,27 @@ from proxy.config.structs import Config, SecretRef
 from proxy.record.audit import AuditLog
 from proxy.record.chain import ChainKey
 from proxy.supervisor import secret_file
+from proxy.supervisor.room import Room
 from proxy.supervisor.secret_file import SecretUnusable
 
 _WHAT = "audit key"
 
 
-def open_log(config: Config) -> AuditLog:
-    """The log, ready to be written; its key is made if there is none. Raises `SecretUnusable`, `AuditWriteError`."""
+def open_log(config: Config, key: ChainKey, room: Room | None) -> AuditLog:
+    """The log, ready to be written. Raises `AuditWriteError`."""
     audit = config.audit
     return AuditLog(
         Path(audit.path),
-        chain_key(config, make=True),
+        key,
         checkpoint_path(config),
         rotate_at=int(audit.rotate_at),
         keep=audit.keep,
+        reserve=0 if room is None else room.size,
     )
 
 
 def chain_key(config: Config, *, make: bool = False) -> ChainKey:
-    """The key that chains the records. Raises `SecretUnusable`."""
+    """The key that chains the records; `make`: made if there is none. Raises `SecretUnusable`."""
     ref = config.audit.key
     if ref.file is not None and ref.env is None:
         path = Path(ref.file)

@@ -38,12 +38,13 @@ from proxy.messages import (
 from proxy.policy.budget import Ask, Budgets, Outgoing, Return
 from proxy.supervisor import key_vault
 from proxy.supervisor import snapshot as snapshots
-from proxy.supervisor.audit import open_log
+from proxy.supervisor.audit import chain_key, open_log
 from proxy.supervisor.credentials import Refresher
 from proxy.supervisor.events import Event, Events
 from proxy.supervisor.expiry import Expiry
 from proxy.supervisor.issuers import Issuers
 from proxy.supervisor.records import RecordKeeper
+from proxy.supervisor.room import Room
 from proxy.supervisor.sockets import AddressUnusable, listen
 from proxy.supervisor.status import Overview
 from proxy.supervisor.watch import stamps
@@ -55,7 +56,16 @@ _WATCH_EVERY = 1.0
 _FIRST_CREDENTIALS = 3.0
 _FIRST_CERTIFICATES = 30.0
 _RECENT_RECORDS = 16 << 20
-_FIXED = ("listen.address", "listen.workers", "listen.health.address", "admin", "state", "audit.path", "audit.key")
+_FIXED = (
+    "listen.address",
+    "listen.workers",
+    "listen.health.address",
+    "admin",
+    "state",
+    "audit.path",
+    "audit.key",
+    "audit.required",
+)
 """What a running gateway cannot change; a reload that would is refused."""
 
 _log = logging.getLogger("penstock.supervisor")
@@ -93,6 +103,8 @@ class Supervisor:
         self.last_reload: ReloadResult | None = None
         count = config.listen.workers or os.cpu_count() or 1
         self._watched = stamps(self._watch_list())
+        key = chain_key(config, make=True)
+        self._users_key = key.derived("users")
         self._snapshot = self._build(config, 1, count, held)
         self._sockets = [listen(address) for address in _addresses(config)]
         self.health_socket = listen(config.listen.health.address)
@@ -101,12 +113,19 @@ class Supervisor:
         self._journals = state / "journals"
         self._journals.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._token = _admin_token(config)
-        self._audit = open_log(config)
+        room = Room(count, config.listen.bounds.requests) if config.audit.required else None
+        self._audit = open_log(config, key, room)
         self.metrics = Metrics()
         self.events = Events()
         for doubt in self._audit.doubts:
             self.events.announce(Event("audit_log", "error", f"the audit log was tampered with or damaged: {doubt}"))
-        self.keeper = RecordKeeper(self._audit, counted=self.metrics.count_usage, lost=self.metrics.count_lost)
+        self.keeper = RecordKeeper(
+            self._audit,
+            counted=self.metrics.count_usage,
+            lost=self.metrics.count_lost,
+            announce=self.events.announce,
+            room=room,
+        )
         self.budgets = Budgets({client.name: client.limits for client in config.clients}, count)
         self.breakers: dict[tuple[str, str], dict[int, BreakerSeen]] = {}
         self.workers = [
@@ -182,7 +201,7 @@ class Supervisor:
     # The configuration.
 
     def _build(self, config: Config, version: int, workers: int, held: key_vault.Held) -> Snapshot:
-        built = snapshots.build(config, version, workers, held)
+        built = snapshots.build(config, version, workers, held, self._users_key)
         server_context(built.tls)  # raises here, before any worker meets it
         return built
 

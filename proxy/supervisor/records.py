@@ -5,7 +5,9 @@ worker is lost, what its journal holds and what had not arrived is recorded from
 were, open ones as `worker_lost`.
 """
 
+import contextlib
 import logging
+import math
 from collections import deque
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
@@ -19,11 +21,14 @@ from proxy.metering.cut_short import settle
 from proxy.record.audit import AuditLog, AuditWriteError
 from proxy.record.journal import EntryState, Journal, JournalError
 from proxy.record.record import End, Record
+from proxy.supervisor.events import Event
+from proxy.supervisor.room import Room
 
 _BATCH = 2_000
 _QUEUED = 200_000
 _UNCOUNTED = 1_000
 _RETRY = 1.0
+_LOOK_FOR_ROOM = 0.5
 
 _log = logging.getLogger("penstock.records")
 _decode = msgspec.json.Decoder(Record).decode
@@ -37,49 +42,87 @@ class Source:
 
     `arrived` tells, by journal slot, the last record that came from there (by the hash of its line), so that what is
     still in the journal when the worker ends, because it had not heard that it is written, is not recorded twice.
+    `received` counts all that came, `permitted` is what `permit` last told (see `proxy.supervisor.room`).
     """
 
-    def __init__(self, acknowledge: Acknowledge) -> None:
+    def __init__(self, acknowledge: Acknowledge, permit: Callable[[int], object]) -> None:
         self.acknowledge = acknowledge
+        self.permit = permit
         self.arrived: dict[int, int] = {}
+        self.received = 0
+        self.permitted = 0
 
 
 class RecordKeeper:
     """`written` and `failures` count records in the file, and attempts to write that failed.
 
-    `counted` hears of each record whose usage the tokenizer has counted, `lost` of each that a lost worker left open.
+    `counted` hears of each record whose usage the tokenizer has counted, `lost` of each that a lost worker left open,
+    `announce` of a log that cannot be written. With `room`, workers are granted it ahead.
     """
 
-    def __init__(self, audit: AuditLog, *, counted: Callable[[Record], None], lost: Callable[[Record], None]) -> None:
+    def __init__(
+        self,
+        audit: AuditLog,
+        *,
+        counted: Callable[[Record], None],
+        lost: Callable[[Record], None],
+        announce: Callable[[Event], None],
+        room: Room | None = None,
+    ) -> None:
         self._audit = audit
         self._counted = counted
         self._lost = lost
+        self._announce = announce
+        self._room = room
+        self._sources: set[Source] = set()
+        self._underway = 0
+        self._short = False
+        self._dropping = False
         self._queue: deque[tuple[Source | None, int, bytes]] = deque()
         self._uncounted: deque[tuple[Source, Uncounted]] = deque()
         self._wake = trio.Event()
         self._wake_counting = trio.Event()
         self._counting = False
-        self._writing = False
         self.written = 0
         self.failures = 0
         self.failing = False
 
+    def begin(self, source: Source) -> None:
+        """A worker starts."""
+        self._sources.add(source)
+        self._grant()
+
+    def end(self, source: Source) -> None:
+        """A worker has ended, and its journal is read."""
+        self._sources.discard(source)
+        self._grant()
+
     def take(self, source: Source | None, slots: Iterable[int], lines: Iterable[bytes]) -> None:
         """Queue records. Past the bound they are left to their journal, which is read when the worker ends."""
         for slot, line in zip(slots, lines, strict=True):
+            if source is not None:
+                source.received += 1
             if len(self._queue) >= _QUEUED:
-                self.failures += 1
+                self._drop()
                 continue
             if source is not None and slot >= 0:
                 source.arrived[slot] = hash(line)
             self._queue.append((source, slot, line))
         self._wake.set()
 
+    def _drop(self) -> None:
+        self.failures += 1
+        if not self._dropping:
+            self._dropping = True
+            text = f"{_QUEUED} records wait to be written; further ones are left to the workers' journals, or lost"
+            self._announce(Event("audit_log", "error", text))
+
     def count(self, source: Source, message: Uncounted) -> None:
         """Queue a record whose usage the tokenizer is to count first. Past the bound it keeps its estimate."""
         if len(self._uncounted) >= _UNCOUNTED:
             self.take(source, [message.slot], [message.line])
             return
+        source.received += 1
         if message.slot >= 0:
             source.arrived[message.slot] = hash(message.line)
         self._uncounted.append((source, message))
@@ -106,13 +149,37 @@ class RecordKeeper:
 
     async def _write_all(self) -> None:
         while True:
-            await self._wake.wait()
+            with trio.move_on_after(_LOOK_FOR_ROOM if self._short else math.inf):
+                await self._wake.wait()
             self._wake = trio.Event()
             while self._queue:
                 batch = [self._queue.popleft() for _ in range(min(len(self._queue), _BATCH))]
-                self._writing = True
+                self._underway = len(batch)
                 await self._write(batch)
-                self._writing = False
+                self._underway = 0
+                self._grant()
+            self._dropping = False
+            if self._short:
+                await self._look_for_room()
+
+    async def _look_for_room(self) -> None:
+        with contextlib.suppress(AuditWriteError):
+            await trio.to_thread.run_sync(self._audit.replenish)
+        self._grant()
+
+    def _grant(self) -> None:
+        """Grant the workers what room there is; to none of them while nothing can be written."""
+        if self._room is None:
+            return
+        queued = len(self._queue) + len(self._uncounted) + self._counting + self._underway
+        share = 0 if self.failing else self._room.share(self._audit.room, queued)
+        self._room.grant(self._sources, share)
+        if (share == 0) != self._short:
+            self._short = share == 0
+            if self._short:
+                self._announce(Event("audit_log", "error", "no room for audit records: requests are refused"))
+            else:
+                self._announce(Event("audit_log", "info", "there is room for audit records again"))
 
     async def _write(self, batch: list[tuple[Source | None, int, bytes]]) -> None:
         lines = [line for _, _, line in batch]
@@ -122,14 +189,16 @@ class RecordKeeper:
             except AuditWriteError as error:
                 self.failures += 1
                 if not self.failing:
-                    _log.error("audit log cannot be written, records are kept and tried again: %s", error)
-                self.failing = True
+                    self.failing = True
+                    text = f"the audit log cannot be written; records are kept and tried again: {error}"
+                    self._announce(Event("audit_log", "error", text))
+                self._grant()
                 await trio.sleep(_RETRY)
             else:
                 break
         if self.failing:
-            _log.warning("audit log is written again")
             self.failing = False
+            self._announce(Event("audit_log", "info", "the audit log is written again"))
         self.written += len(batch)
         done: dict[Source, list[int]] = {}
         for source, slot, _ in batch:
@@ -140,7 +209,7 @@ class RecordKeeper:
 
     async def drained(self) -> None:
         """Return when nothing is queued, being counted or being written."""
-        while self._queue or self._uncounted or self._counting or self._writing:
+        while self._queue or self._uncounted or self._counting or self._underway:
             await trio.sleep(0.01)
 
     def recover(self, path: Path, *, source: Source | None, known: set[str]) -> int:

@@ -11,7 +11,7 @@ from proxy.messages import ServerCertificate, Snapshot, Tls
 Held = Mapping[KeyVaultRef, ServerCertificate]
 
 
-def build(config: Config, version: int, workers: int, held: Held) -> Snapshot:
+def build(config: Config, version: int, workers: int, held: Held, users_key: bytes) -> Snapshot:
     """`held` has the certificates that are not in files. Raises `OSError` for a file that cannot be read."""
     listen = config.listen
     trust = {backend.ca for backend in config.backends if backend.ca is not None}
@@ -34,6 +34,8 @@ def build(config: Config, version: int, workers: int, held: Held) -> Snapshot:
         forward_headers=config.forward.headers,
         forward_query=config.forward.query,
         audit_user=config.audit.user,
+        audit_user_key=users_key if config.audit.user == "hash" else b"",
+        audit_required=config.audit.required,
         workers=workers,
     )
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import trio
 
 from proxy.channel import Channel, ChannelBroken
-from proxy.messages import Downward, Drain, Ready, Records, Uncounted, Upward, Written, decode_upward
+from proxy.messages import Downward, Drain, MayRecord, Ready, Records, Uncounted, Upward, Written, decode_upward
 from proxy.record.journal import Journal
 from proxy.supervisor.records import RecordKeeper, Source
 
@@ -112,12 +112,13 @@ class WorkerProcess:
         Journal.create(path).close()
         ours, theirs = socket.socketpair()
         channel = Channel(ours)
-        source = Source(lambda slots: self.post(Written(slots)))
+        source = Source(lambda slots: self.post(Written(slots)), lambda records: self.post(MayRecord(records)))
         process = await self._start(theirs, path)
         theirs.close()
         self._become(WorkerState.STARTING)
         self.pid = process.pid
         self._channel = channel
+        self._keeper.begin(source)
         for message in self._greeting():
             channel.post(message)
         try:
@@ -133,6 +134,7 @@ class WorkerProcess:
             self.pid = None
             channel.close()
             found = self._keeper.recover(path, source=source, known=set())
+            self._keeper.end(source)
             if found:
                 _log.warning("worker %d left %d records in its journal", self.index, found)
             self._gone(self.index)

@@ -124,8 +124,6 @@ MISSING = [
     "listen.client_certificates.revocation",
     "listen.client_certificates.resumption",
     "state.redis",
-    "audit.required",
-    "audit.user",
     "audit.webhook",
     "clients[0].keys",
     "clients[0].on_disconnect",
@@ -164,8 +162,8 @@ def test_the_example_names_every_key_there_is() -> None:
             "listen.trusted_proxies: what it asks for is not implemented in this build; leave it out",
         ),
         (
-            changed('user = "none"', 'user = "hash"'),
-            'audit.user: "hash" is not implemented in this build; leave it out, or give "plain" or "none"',
+            changed("requests_per_minute = 600", 'requests_per_minute = 600\npriority = "batch"'),
+            'clients[0].limits.priority: "batch" is not implemented in this build; leave it out, or give "interactive"',
         ),
     ],
 )

@@ -1,11 +1,14 @@
 """The audit trail of a running gateway: chained, proven whole over crashes, and true to who asked for what."""
 
+import contextlib
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -87,3 +90,57 @@ def _tampering_shows(folder: Path, running: Gateway) -> None:
     assert ended.returncode == 2
     assert "the key fits neither" in ended.stderr
     assert penstock("audit", "verify", *places).returncode == 2
+
+
+@contextlib.contextmanager
+def no_room_to_write(running: Gateway) -> Iterator[None]:
+    """The audit log can grow no further: a disk that is full, but for the name of the error."""
+    pid = running.process.pid
+    before = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, ((running.folder / "log" / "audit.jsonl").stat().st_size, before[1]))
+    try:
+        yield
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
+
+
+def test_with_required_a_request_that_cannot_be_recorded_is_refused(
+    tmp_path: Path, pki: Pki, mock: MockProcess
+) -> None:
+    with gateway(tmp_path, pki, mock, config_text(pki, mock, more="[audit]\nrequired = true")) as running:
+        log = tmp_path / "log" / "audit.jsonl"
+        assert split(running.raw(ask(1)))[0] == 200
+        running.record(lambda r: r["status"] == 200)
+        assert log.stat().st_blocks * 512 > 10 << 20, "room is held ahead"
+        with no_room_to_write(running):
+            assert split(running.raw(ask(1)))[0] in (200, 503), "it had room when it began"
+            head = wait_for(lambda: _refused(running))
+            assert b"retry-after: 1\r\n" in head
+            before = len(mock.received())
+            assert split(running.raw(ask(1)))[0] == 503
+            assert len(mock.received()) == before, "refused before anything was forwarded"
+            assert running.log.count("the audit log cannot be written") == 1
+        wait_for(lambda: split(running.raw(ask(1)))[0] == 200)
+        assert running.record(lambda r: r["reason"] == "audit_unavailable")["rule"] == "audit.required"
+        wait_for(lambda: "the audit log is written again" in running.log)
+        ended = verified(running)
+        assert ended.returncode == 0, ended
+
+
+def _refused(running: Gateway) -> bytes | None:
+    status, head, _ = split(running.raw(ask(1)))
+    return head if status == 503 else None
+
+
+def test_without_required_requests_go_on_and_are_recorded_later(tmp_path: Path, pki: Pki, mock: MockProcess) -> None:
+    with gateway(tmp_path, pki, mock) as running:
+        assert split(running.raw(ask(1)))[0] == 200
+        running.record(lambda r: r["status"] == 200)
+        with no_room_to_write(running):
+            for _ in range(5):
+                assert split(running.raw(ask(1)))[0] == 200
+            wait_for(lambda: "the audit log cannot be written" in running.log)
+            wait_for(lambda: "penstock_audit_failures_total" in running.api("GET", "/metrics").text)
+            assert len(running.records()) == 1
+        wait_for(lambda: len(running.records()) == 6 or None)
+        assert verified(running).returncode == 0
