@@ -75,7 +75,7 @@ class Pool:
         """A new connection within `seconds`. Raises `ConnectFailed`."""
         deadline = time.monotonic() + seconds
         try:
-            with trio.fail_at(deadline):
+            with trio.fail_after(seconds):
                 sock = await self._connect_tcp()
         except trio.TooSlowError:
             raise ConnectFailed("connect timed out", timeout=True) from None
