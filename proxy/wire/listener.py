@@ -153,6 +153,10 @@ class Listener:
             _log.info("handshake refused: %s", error.verify_message)
         except (ssl.SSLError, OSError, ValueError):
             self.handshakes["failed"] += 1
+        except trio.Cancelled:
+            if link is not None:
+                link.close()
+            raise
         else:
             self.handshakes["ok"] += 1
             return link
