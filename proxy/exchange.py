@@ -172,12 +172,16 @@ class Exchange:
         return principal
 
     async def _authenticate_later(self, head: RequestHead, undecided: Undecided) -> Principal:
-        """Once more, when the supervisor has settled what the decision rests on."""
-        await self.worker.settle(undecided.question)
-        try:
-            return self._authenticate(head)
-        except Undecided as still:
-            raise Refused(still.otherwise, still.rule) from None
+        """Once more, when the supervisor has settled what the decision rests on; each question is asked once."""
+        settled: set[str] = set()
+        while undecided.question.about not in settled:
+            await self.worker.settle(undecided.question)
+            settled.add(undecided.question.about)
+            try:
+                return self._authenticate(head)
+            except Undecided as still:
+                undecided = still
+        raise Refused(undecided.otherwise, undecided.rule)
 
     # Authorize.
 

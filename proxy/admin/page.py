@@ -17,6 +17,7 @@ from proxy.admin.view import (
     ClientStatus,
     CredentialStatus,
     DeploymentStatus,
+    IssuerStatus,
     LimitStatus,
     Status,
     WorkerStatus,
@@ -72,6 +73,7 @@ def render(status: Status, *, ready: bool, reasons: list[str]) -> str:
 {_clients(status)}
 {_certificates(status)}
 {_credentials(status)}
+{_issuers(status)}
 </main>
 <script>{_SCRIPT}</script>
 </body>
@@ -206,6 +208,15 @@ def _credentials(status: Status) -> str:
         Column("Expires in", lambda c: "–" if c.expires_in is None else _duration(max(0.0, c.expires_in))),
     ]
     return table("Credentials for backends", columns, status.credentials, "No credentials are configured.")
+
+
+def _issuers(status: Status) -> str:
+    columns: list[Column[IssuerStatus]] = [
+        Column("Issuer", lambda i: [Line(i.name), Line(i.issuer, Tone.QUIET)]),
+        Column("Keys", lambda i: _count(i.keys)),
+        Column("State", lambda i: [_state(i.state), *([Line(i.reason)] if i.reason else [])]),
+    ]
+    return table("Issuers of tokens", columns, status.issuers, "No issuers are configured.")
 
 
 def _state(state: str) -> Badge:

@@ -103,6 +103,16 @@ class CredentialStatus(Shown, frozen=True):
     expires_in: float | None = None
 
 
+class IssuerStatus(Shown, frozen=True):
+    """An issuer of tokens. `keys`: those its tokens are verified with; `reason`: why it cannot be asked for more."""
+
+    name: str
+    issuer: str
+    state: Literal["valid", "missing", "failed"]
+    keys: int = 0
+    reason: str | None = None
+
+
 class Status(Shown, frozen=True):
     """Everything at the moment `time`."""
 
@@ -115,6 +125,7 @@ class Status(Shown, frozen=True):
     clients: tuple[ClientStatus, ...] = ()
     certificates: tuple[CertificateStatus, ...] = ()
     credentials: tuple[CredentialStatus, ...] = ()
+    issuers: tuple[IssuerStatus, ...] = ()
 
 
 class View(Protocol):

@@ -143,7 +143,7 @@ class Supervisor:
         self._vaults = key_vault.KeyVaults(config, held, self._rotate, self.events.announce)
         self.expiry = Expiry(config, held, self.events.announce)
         self._refresher = Refresher(config.credentials, self._publish, self._announce)
-        self._issuers = Issuers(config.issuers, self._tell_all, self._answer, self.events.announce)
+        self.issuers = Issuers(config.issuers, self._tell_all, self._answer, self.events.announce)
         self._ticks = trio.Event()
         self._draining = trio.Event()
         self._reloading = trio.Lock()
@@ -156,7 +156,7 @@ class Supervisor:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.keeper.run)
             nursery.start_soon(self._refresher.run)
-            nursery.start_soon(self._issuers.run)
+            nursery.start_soon(self.issuers.run)
             nursery.start_soon(self._tick)
             nursery.start_soon(self._watch)
             nursery.start_soon(self._vaults.run)
@@ -166,7 +166,7 @@ class Supervisor:
             nursery.start_soon(self._signals)
             with trio.move_on_after(_FIRST_CREDENTIALS):
                 await self._refresher.first.wait()
-                await self._issuers.first.wait()
+                await self.issuers.first.wait()
             async with trio.open_nursery() as workers:
                 for worker in self.workers:
                     workers.start_soon(worker.keep)
@@ -237,7 +237,7 @@ class Supervisor:
             self._audit.reopen()
             self._tell(self.budgets.reconfigure({c.name: c.limits for c in config.clients}, time.monotonic()))
             self._refresher.reconfigure(config.credentials)
-            self._issuers.reconfigure(config.issuers)  # what is trusted no longer goes first
+            self.issuers.reconfigure(config.issuers)  # what is trusted no longer goes first
             for worker in self.workers:
                 worker.post(built)
             self._vaults.reconfigure(config, held)
@@ -278,7 +278,7 @@ class Supervisor:
     # Workers.
 
     def _greeting(self) -> list[Downward]:
-        return [UpstreamCredentials(self.credentials), SigningKeys(self._issuers.current), self._snapshot]
+        return [UpstreamCredentials(self.credentials), SigningKeys(self.issuers.current), self._snapshot]
 
     def _hear(self, worker: int, message: Upward) -> None:
         now = time.monotonic()
@@ -298,7 +298,7 @@ class Supervisor:
             case CertificateSeen():
                 self.expiry.saw(message)
             case AskKeys():
-                self._issuers.ask(worker, message)
+                self.issuers.ask(worker, message)
             case _:
                 raise AssertionError("heard by the worker's process")
 

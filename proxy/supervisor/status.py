@@ -10,12 +10,13 @@ from proxy.admin.view import (
     ConfigStatus,
     CredentialStatus,
     DeploymentStatus,
+    IssuerStatus,
     LimitStatus,
     ReloadResult,
     Status,
     WorkerStatus,
 )
-from proxy.config.structs import Client
+from proxy.config.structs import Client, Issuer
 from proxy.record.metrics import (
     AUDIT_FAILURES,
     AUDIT_RECORDS,
@@ -61,6 +62,7 @@ class Overview:
             clients=tuple(self._client(client) for client in supervisor.config.clients),
             certificates=tuple(self._certificates()),
             credentials=tuple(self._credentials()),
+            issuers=tuple(map(self._issuer, supervisor.config.issuers)),
         )
 
     def ready(self) -> tuple[bool, list[str]]:
@@ -193,6 +195,17 @@ class Overview:
                 state = "expiring"
             found.append(CredentialStatus(name=name, kind=definition.kind, state=state, expires_in=left))
         return found
+
+    def _issuer(self, issuer: Issuer) -> IssuerStatus:
+        kept = self._supervisor.issuers
+        held, reason = kept.current.get(issuer.name), kept.failing.get(issuer.name)
+        return IssuerStatus(
+            name=issuer.name,
+            issuer=issuer.issuer,
+            state="failed" if reason is not None else "missing" if held is None else "valid",
+            keys=len(held.keys) if held is not None else 0,
+            reason=reason,
+        )
 
 
 def _over(seen: "BreakerSeen", now: float) -> bool:

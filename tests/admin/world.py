@@ -14,6 +14,7 @@ from proxy.admin.view import (
     ConfigStatus,
     CredentialStatus,
     DeploymentStatus,
+    IssuerStatus,
     LimitStatus,
     ReloadResult,
     Status,
@@ -85,6 +86,12 @@ def status(**changes: object) -> Status:
         "credentials": (
             CredentialStatus(name="gateway", kind="managed_identity", state="valid", expires_in=3_100.0),
             CredentialStatus(name="lab", kind="api_key", state="valid"),
+        ),
+        "issuers": (
+            IssuerStatus(name="contoso", issuer="https://login.example/v2.0", state="valid", keys=3),
+            IssuerStatus(
+                name="fabrikam", issuer="https://fabrikam.example/", state="failed", keys=1, reason="answered 503"
+            ),
         ),
     }  # fmt: skip
     return Status(**{**parts, **changes})  # type: ignore[arg-type]

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+import trio
 
 from bench.mock.mint import KeyPair, TokenIssuer
 from bench.mock.process import MockProcess
@@ -270,6 +271,55 @@ def test_an_issuer_that_is_removed_is_refused_within_a_second(calm: Gateway, tex
         calm.config.write_text(text)
         assert calm.api("POST", "/api/reload").status_code == 200
         wait_for(lambda: ask(client, token).status_code == 200)
+
+
+async def test_a_removed_issuer_disturbs_no_stream(calm: Gateway, mock: MockProcess, text: str) -> None:
+    """A hundred clients of two issuers stream over two workers while one issuer goes."""
+    body = {"model": "slow", "messages": [{"role": "user", "content": "hello"}], "max_tokens": 80, "stream": True}
+    under_way, finished = 0, 0
+    all_stream, refused = trio.Event(), trio.Event()
+    mock.forget()
+
+    async def stream(client: httpx.AsyncClient, token: bytes) -> None:
+        nonlocal under_way, finished
+        headers = {"authorization": f"Bearer {token.decode()}"}
+        async with client.stream("POST", "/openai/v1/chat/completions", json=body, headers=headers) as response:
+            assert response.status_code == 200
+            lines = response.aiter_lines()
+            await anext(lines)
+            under_way += 1
+            if under_way == 100:
+                all_stream.set()
+            await refused.wait()
+            rest = [line async for line in lines if line]
+            finished += rest[-1] == "data: [DONE]"
+
+    def remove() -> None:
+        with calm.client(key=None) as client:
+            token = WORLD.of_fabrikam()
+            assert ask(client, token).status_code == 200
+            calm.config.write_text(without_fabrikam(text))
+            assert calm.api("POST", "/api/reload").status_code == 200
+            wait_for(lambda: ask(client, token).status_code == 401, within=1.0)
+            assert ask(client, WORLD.of_contoso()).status_code == 200
+
+    try:
+        limits = httpx.Limits(max_connections=None)
+        async with (
+            httpx.AsyncClient(base_url=calm.url, verify=calm.context(), timeout=30, limits=limits) as client,
+            trio.open_nursery() as nursery,
+        ):
+            for mint in (WORLD.of_contoso, WORLD.of_fabrikam) * 50:
+                nursery.start_soon(stream, client, mint())
+            with trio.fail_after(20):
+                await all_stream.wait()
+            await trio.to_thread.run_sync(remove)
+            assert sum(entry["ended"] is None for entry in mock.received()) > 50, "streams were under way"
+            refused.set()
+        assert finished == 100
+    finally:
+        calm.config.write_text(text)
+        await trio.to_thread.run_sync(calm.api, "POST", "/api/reload")
 
 
 def test_one_identity_over_the_wire(calm: Gateway) -> None:

@@ -12,8 +12,8 @@ from bench.mock.config import Deployment, Instance, MockConfig
 from bench.mock.mint import KeyPair, TokenIssuer
 from bench.mock.process import MockProcess, mock_process
 from certs.pki import Pki, build
-from proxy.config.structs import Issuer
-from proxy.supervisor import discovery
+from proxy.config.structs import Config, Issuer, Listen
+from proxy.supervisor import discovery, online
 from proxy.supervisor.discovery import KeysUnavailable, fetch_keys
 
 JWKS = TokenIssuer("", KeyPair("1")).jwks
@@ -136,3 +136,12 @@ async def test_only_trusted_servers(mock: MockProcess, pki: Pki, issuer: Issuer,
     assert "not trusted" in await fails(changed(issuer, ca=None))
     assert "cannot be reached" in await fails(changed(issuer, ca=str(tmp_path / "none.pem")))
     assert mock.received("issuer:contoso") == []
+
+
+async def test_check_online_tries_issuers(
+    mock: MockProcess, issuer: Issuer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = changed(issuer, name="fabrikam", issuer=f"{mock.issuers}/fabrikam")
+    config = Config(listen=Listen(certificate="unused"), issuers=(issuer, other))
+    assert await trio.to_thread.run_sync(online.check, config) == 1
+    assert capsys.readouterr() == ("issuer contoso: ok\n", "issuer fabrikam: failed: answered 404\n")
