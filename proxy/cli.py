@@ -7,6 +7,7 @@ user can cause. Imports wait for the command that needs them.
 import argparse
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -96,6 +97,8 @@ def _parser() -> argparse.ArgumentParser:
     hashing.add_argument("--file", type=Path, help="the file that holds the key (default: standard input)")
     hashing.set_defaults(run=_hash)
 
+    _key_commands(keys)
+
     audit = _command(commands, "audit", "the audit log", "penstock audit verify --config penstock.toml").add_subparsers(
         metavar="ACTION", required=True
     )
@@ -108,6 +111,52 @@ def _parser() -> argparse.ArgumentParser:
     _takes_config(mock)
     mock.set_defaults(run=_mock)
     return parser
+
+
+def _key_commands(keys: "_Commands") -> None:
+    """What changes or shows the keys of the store."""
+    example = "penstock keys issue --config penstock.toml --client turbine-7 --expires 90d"
+    issue = _command(keys, "issue", "issue a key to a client, and print it this once", example)
+    example = "penstock keys rotate --config penstock.toml --client turbine-7 --old-expires 7d"
+    rotate = _command(keys, "rotate", "issue a second key to a client, and print it this once", example)
+    example = "penstock keys list --config penstock.toml --client turbine-7"
+    listing = _command(keys, "list", "list the keys that were issued", example)
+    example = "penstock keys revoke --config penstock.toml key-7f3a90c2e1d4"
+    revoke = _command(keys, "revoke", "revoke a key, at once and for good", example)
+    for action, command in (("issue", issue), ("rotate", rotate), ("listing", listing), ("revoke", revoke)):
+        _takes_config(command)
+        command.set_defaults(run=_keys, action=action)
+    for command in (issue, rotate):
+        command.add_argument("--client", required=True, metavar="NAME", help="the client, by its configured name")
+        command.add_argument("--expires", type=_lifetime, metavar="AFTER", help='such as "90d" (default: never)')
+        command.add_argument("--note", type=_note, default="", metavar="TEXT", help="a line that is listed with it")
+    rotate.add_argument(
+        "--old-expires",
+        type=_lifetime,
+        metavar="AFTER",
+        help='when the first key ends, such as "7d" (default: as it is)',
+    )
+    listing.add_argument("--client", metavar="NAME", help="only this client's")
+    listing.add_argument("--json", action="store_true", help="as JSON")
+    revoke.add_argument("id", metavar="ID", help="the key's id, from the list")
+
+
+def _lifetime(text: str) -> float:
+    from proxy.supervisor.issuing import lifetime
+
+    try:
+        return lifetime(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _note(text: str) -> str:
+    from proxy.supervisor.issuing import note
+
+    try:
+        return note(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 _Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -217,6 +266,22 @@ def _verify(arguments: argparse.Namespace) -> int:
     except WrongPlaces as error:
         arguments.wrong(str(error))
     return verify(found, since=arguments.since, as_json=arguments.json)
+
+
+def _keys(arguments: argparse.Namespace) -> int:
+    from proxy.config.load import ConfigError
+    from proxy.supervisor import key_commands
+    from proxy.supervisor.secret_file import SecretUnusable
+    from proxy.supervisor.store.database import StoreError
+    from proxy.supervisor.store.keys import KeyProblem
+
+    if sys.stdout is None:
+        raise Failure("there is no standard output to show anything on")
+    run: Callable[[argparse.Namespace], int] = getattr(key_commands, arguments.action)
+    try:
+        return run(arguments)
+    except (ConfigError, KeyProblem, SecretUnusable, StoreError) as error:
+        raise Failure(str(error)) from None
 
 
 def _mock(arguments: argparse.Namespace) -> int:

@@ -77,12 +77,22 @@ class SigningKeys(Message, frozen=True):
 
 
 class ClientKeys(Message, frozen=True):
-    """All keys that were issued and are neither revoked nor expired, by keyed digest. Never printed."""
+    """All keys that were issued, by keyed digest, and the pepper that the digests are keyed with. Never printed."""
 
+    pepper: bytes
     by_digest: dict[bytes, ClientKey]
 
     def __repr__(self) -> str:
         return f"ClientKeys({len(self.by_digest)})"
+
+
+class ClientKeysChanged(Message, frozen=True):
+    """Keys that are new, or that something has become of, by keyed digest."""
+
+    by_digest: dict[bytes, ClientKey]
+
+    def __repr__(self) -> str:
+        return f"ClientKeysChanged({len(self.by_digest)})"
 
 
 class Verdicts(Message, frozen=True):
@@ -165,11 +175,18 @@ class Tallies(Message, frozen=True):
     gauges: dict[str, list[tuple[tuple[str, ...], float]]]
 
 
+class KeysUsed(Message, frozen=True):
+    """When issued keys were last accepted (Unix time by id), as far as it has not been told."""
+
+    times: dict[str, float]
+
+
 Downward = (
     Snapshot
     | UpstreamCredentials
     | SigningKeys
     | ClientKeys
+    | ClientKeysChanged
     | Verdicts
     | Settled
     | Drain
@@ -179,7 +196,17 @@ Downward = (
     | Recall
 )
 Upward = (
-    Ready | Records | Uncounted | BreakerChanged | Tallies | Ask | Return | AskKeys | AskCertificate | CertificateSeen
+    Ready
+    | Records
+    | Uncounted
+    | BreakerChanged
+    | Tallies
+    | Ask
+    | Return
+    | AskKeys
+    | AskCertificate
+    | CertificateSeen
+    | KeysUsed
 )
 
 

@@ -45,6 +45,8 @@ class Reason(Enum):
     # identity
     NO_CREDENTIAL = "no_credential"
     UNKNOWN_KEY = "unknown_key"
+    REVOKED_KEY = "revoked_key"
+    EXPIRED_KEY = "expired_key"
     UNKNOWN_CERTIFICATE = "unknown_certificate"
     INVALID_TOKEN = "invalid_token"  # noqa: S105
     UNKNOWN_TOKEN_CLIENT = "unknown_token_client"  # noqa: S105
@@ -113,6 +115,8 @@ _TERMS: dict[Reason, Terms] = {
     ),
     Reason.NO_CREDENTIAL: Terms(401, "401", "Access denied: present a valid credential.", False),
     Reason.UNKNOWN_KEY: Terms(401, "401", "Access denied: the credential is not valid.", False),
+    Reason.REVOKED_KEY: Terms(401, "401", "Access denied: the credential is not valid.", False),
+    Reason.EXPIRED_KEY: Terms(401, "401", "Access denied: the credential is not valid.", False),
     Reason.UNKNOWN_CERTIFICATE: Terms(401, "401", "Access denied: the credential is not valid.", False),
     Reason.INVALID_TOKEN: Terms(401, "401", "Access denied: the credential is not valid.", False),
     Reason.UNKNOWN_TOKEN_CLIENT: Terms(401, "401", "Access denied: the credential is not valid.", False),

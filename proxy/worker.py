@@ -23,13 +23,16 @@ import trio
 from proxy import logs
 from proxy.channel import Channel, ChannelBroken
 from proxy.exchange import Exchange
+from proxy.identity.key import KeyedHash
 from proxy.identity.known import Known, Question, Settled
 from proxy.messages import (
     BreakerChanged,
     CertificateSeen,
     ClientKeys,
+    ClientKeysChanged,
     Downward,
     Drain,
+    KeysUsed,
     MayRecord,
     Ready,
     Records,
@@ -68,6 +71,7 @@ _SEEN_AGAIN = 3_600.0
 _WAITERS = 2_000
 _REPORT_EVERY = 0.025
 _TALLY_EVERY = 1.0
+_KEYS_USED_EVERY = 3.0
 _LEASES_EVERY = 0.1
 _PRUNE_EVERY = 5.0
 _ORPHAN_DRAIN = 60.0
@@ -130,6 +134,7 @@ class Worker:
             nursery.start_soon(self._write)
             nursery.start_soon(self._report)
             nursery.start_soon(self._tell_tallies)
+            nursery.start_soon(self._tell_keys_used)
             nursery.start_soon(self._return_leases)
             nursery.start_soon(self._prune)
             nursery.start_soon(sweep, self.pump, 0.1)
@@ -171,7 +176,10 @@ class Worker:
             case SigningKeys():
                 self.known.signing_keys = message.by_issuer
             case ClientKeys():
+                self.known.key_hash = KeyedHash(message.pepper)
                 self.known.client_keys = message.by_digest
+            case ClientKeysChanged():
+                self.known.client_keys.update(message.by_digest)
             case Verdicts():
                 self.known.certificates.update((verdict.thumbprint, verdict) for verdict in message.certificates)
             case Settled():
@@ -246,6 +254,7 @@ class Worker:
                 await trio.sleep(0.005)
             self.report()
             self._channel.post(self.tally.drain())
+            self._report_keys_used()
             await self._channel.flushed()
 
     # Requests.
@@ -371,6 +380,16 @@ class Worker:
             await trio.sleep(_TALLY_EVERY)
             self._gauge()
             self._channel.post(self.tally.drain())
+
+    async def _tell_keys_used(self) -> None:
+        while True:
+            await trio.sleep(_KEYS_USED_EVERY)
+            self._report_keys_used()
+
+    def _report_keys_used(self) -> None:
+        if self.known.keys_used:
+            used, self.known.keys_used = self.known.keys_used, {}
+            self._channel.post(KeysUsed(used))
 
     def _gauge(self) -> None:
         listener = self._listener

@@ -12,8 +12,21 @@ import pytest
 from certs.pki import Pki, build
 from proxy import __version__, cli
 
-COMMANDS: tuple[list[str], ...] = ([], ["serve"], ["check"], ["keys"], ["keys", "hash"], ["audit"])
-COMMANDS += (["audit", "verify"], ["explain"], ["mock"])
+COMMANDS: tuple[list[str], ...] = (
+    [],
+    ["serve"],
+    ["check"],
+    ["keys"],
+    ["keys", "hash"],
+    ["keys", "issue"],
+    ["keys", "rotate"],
+    ["keys", "list"],
+    ["keys", "revoke"],
+    ["audit"],
+    ["audit", "verify"],
+    ["explain"],
+    ["mock"],
+)
 WRONG_USE: tuple[list[str], ...] = (
     [],
     ["nonsense"],
@@ -27,6 +40,14 @@ WRONG_USE: tuple[list[str], ...] = (
     ["audit"],
     ["audit", "verify"],
     ["audit", "verify", "--log", "audit.jsonl", "--key", "audit.key"],
+    ["keys", "issue", "--config", "c.toml"],
+    ["keys", "issue", "--client", "a"],
+    ["keys", "issue", "--config", "c.toml", "--client", "a", "--expires", "soon"],
+    ["keys", "issue", "--config", "c.toml", "--client", "a", "--expires", "0d"],
+    ["keys", "issue", "--config", "c.toml", "--client", "a", "--note", "two\nlines"],
+    ["keys", "rotate", "--config", "c.toml", "--client", "a", "--old-expires", "1"],
+    ["keys", "list"],
+    ["keys", "revoke", "--config", "c.toml"],
     ["mock"],
 )
 Run = Callable[..., "subprocess.CompletedProcess[bytes]"]

@@ -2,7 +2,7 @@
 
 Starlette serves here and not Litestar: six routes need neither its injection nor its plug-ins, which would add 21 MiB
 and 0.6 s to the start of the supervisor, where Starlette adds 2 MiB and 0.06 s. Every body is ready before an answer
-begins; no request's body is read but that of `proxy.admin.explain`.
+begins; no request's body is read but those of `proxy.admin.explain` and `proxy.admin.keys`.
 """
 
 import logging
@@ -21,6 +21,7 @@ from starlette.types import ASGIApp
 from proxy.admin.explain import explain_route
 from proxy.admin.exposition import CONTENT_TYPE as METRICS_TYPE
 from proxy.admin.guard import Guard, Guarded
+from proxy.admin.keys import key_routes
 from proxy.admin.page import CONTENT_SECURITY_POLICY, render
 from proxy.admin.view import View
 from proxy.refusal import error_body
@@ -77,6 +78,7 @@ def admin_app(view: View, guard: Guard) -> ASGIApp:
         Route("/api/reload", reload, methods=["POST"]),
         Route("/metrics", metrics, methods=["GET"]),
         explain_route(view.explain),
+        *key_routes(view.keys),
         *_health_routes(view),
     ]
     return Guarded(_application(routes), guard)

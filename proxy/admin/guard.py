@@ -20,7 +20,9 @@ HEALTH_PATHS = frozenset({"/healthz", "/readyz"})
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
-_BODY_AT_MOST = 1024
+BODY_AT_MOST = 1024
+"""Bytes of a request's body."""
+
 _SAFE_METHODS = frozenset({"GET", "HEAD"})
 _CHALLENGE = (  # two headers: Chromium reads only the first challenge of one
     (b"www-authenticate", b'Basic realm="penstock", charset="UTF-8"'),
@@ -94,12 +96,12 @@ def _judge_site(method: str, scheme: str, headers: Headers) -> Denied | None:
 
 
 def _judge_body(headers: Headers) -> Denied | None:
-    """No request here needs a body, and none is read."""
+    """No request here needs more than a small one."""
     length = _only(headers, b"content-length")
     if _only(headers, b"transfer-encoding") is not None:
         return Denied(411, "LengthRequired", "A request body needs a content-length.")
-    if length is not None and not (length.isdecimal() and len(length) <= 10 and int(length) <= _BODY_AT_MOST):
-        return Denied(413, "RequestTooLarge", f"The request body is larger than {_BODY_AT_MOST} bytes.")
+    if length is not None and not (length.isdecimal() and len(length) <= 10 and int(length) <= BODY_AT_MOST):
+        return Denied(413, "RequestTooLarge", f"The request body is larger than {BODY_AT_MOST} bytes.")
     return None
 
 

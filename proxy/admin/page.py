@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from html import escape
 from importlib.resources import files
 
+from proxy.admin.keys import KeyStatus
 from proxy.admin.table import Badge, Cell, Column, Line, Tone, table
 from proxy.admin.view import (
     CertificateStatus,
@@ -28,10 +29,12 @@ _SCRIPT = files("proxy.admin").joinpath("page.js").read_text("utf-8")
 _DAY = 86_400.0
 _EXPIRES_SOON_DAYS = 30
 _CERTIFICATES = 200
+_KEYS_SHOWN = 200
 
 _STATES = {
     "serving": Tone.GOOD, "starting": Tone.WARN, "draining": Tone.WARN, "backing_off": Tone.BAD, "stopped": Tone.QUIET,
     "closed": Tone.GOOD, "half_open": Tone.WARN, "open": Tone.BAD,
+    "live": Tone.GOOD, "suspended": Tone.WARN,
     "valid": Tone.GOOD, "expiring": Tone.WARN, "missing": Tone.BAD, "failed": Tone.BAD,
 }  # fmt: skip
 
@@ -71,6 +74,7 @@ def render(status: Status, *, ready: bool, reasons: list[str]) -> str:
 {_workers(status)}
 {_deployments(status)}
 {_clients(status)}
+{_keys(status)}
 {_certificates(status)}
 {_credentials(status)}
 {_issuers(status)}
@@ -178,6 +182,23 @@ def _limit(limit: LimitStatus) -> Line:
         return Line(f"{name}: {_count(limit.limit)}")
     text = f"{name}: {_count(limit.used)} of {_count(limit.limit)}"
     return Line(text, share=min(1.0, limit.used / limit.limit) if limit.limit > 0 else 1.0)
+
+
+def _keys(status: Status) -> str:
+    columns: list[Column[KeyStatus]] = [
+        Column("Key", lambda k: k.id),
+        Column("Client", lambda k: k.client),
+        Column("State", lambda k: _state(k.state)),
+        Column("Created", lambda k: _date(k.created)),
+        Column("Expires", lambda k: "never" if k.expires is None else _expiry((k.expires - status.time) / _DAY)),
+        Column("Last used", lambda k: _ago(k.last_used, status.time)),
+        Column("Note", lambda k: k.note or "–"),
+    ]
+    return table("Keys", columns, status.keys[:_KEYS_SHOWN], "No keys are issued.")
+
+
+def _ago(moment: float | None, now: float) -> str:
+    return "never" if moment is None else f"{_duration(now - moment)} ago"
 
 
 def _certificates(status: Status) -> str:

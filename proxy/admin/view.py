@@ -1,4 +1,4 @@
-"""What the admin address shows: the state of the gateway as plain data, and the four things it may ask for.
+"""What the admin address shows: the state of the gateway as plain data, and the five things it may ask for.
 
 Times are in Unix seconds, durations in seconds. The structs are the JSON of `/api/status`, field by field, and what
 `penstock` commands decode. No secret has a field here: a credential is shown by its name.
@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 import msgspec
 
 from proxy.admin.explain import Question
+from proxy.admin.keys import Keys, KeyStatus
 from proxy.policy.explain import Explanation
 
 
@@ -126,6 +127,7 @@ class Status(Shown, frozen=True):
     certificates: tuple[CertificateStatus, ...] = ()
     credentials: tuple[CredentialStatus, ...] = ()
     issuers: tuple[IssuerStatus, ...] = ()
+    keys: tuple[KeyStatus, ...] = ()  # that are neither revoked nor expired
 
 
 class View(Protocol):
@@ -144,5 +146,8 @@ class View(Protocol):
     def metrics(self) -> bytes:
         """Prometheus' text format."""
         ...
+
+    @property
+    def keys(self) -> Keys: ...
 
     async def reload(self) -> ReloadResult: ...

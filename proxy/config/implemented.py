@@ -22,7 +22,7 @@ NEUTRAL: dict[type[Table], dict[str, tuple[object, ...]]] = {
     },
     structs.State: {"redis": (None,)},
     structs.Audit: {"webhook": (None,)},
-    structs.Client: {"keys": (False,), "on_disconnect": ("cancel",)},
+    structs.Client: {"on_disconnect": ("cancel",)},
     structs.Limits: {"tokens_per_day": (None,), "priority": ("interactive",)},
     structs.Credential: {"kind": ("managed_identity", "client_secret", "api_key")},
 }

@@ -279,7 +279,7 @@ def _clients(config: Config) -> Iterator[Problem]:
 
 def _proofs(key: str, client: Client, config: Config) -> Iterator[Problem]:
     if client.certificate is None and not client.key_hashes and client.token is None and not client.keys:
-        yield Problem(key, f"{quoted(client.name)} has no credential", "give it certificate, token or key_hashes")
+        yield Problem(key, f"{quoted(client.name)} has no credential", "give it certificate, token, keys or key_hashes")
     digests = [entry.lower() for entry in client.key_hashes]
     for index, entry in enumerate(client.key_hashes):
         if not _HASH.fullmatch(entry):

@@ -16,8 +16,9 @@ from collections.abc import Iterable
 import msgspec
 
 from proxy.config.structs import Client, Issuer
+from proxy.identity import key as form
 from proxy.identity.certificate import CertificateFacts, matches
-from proxy.identity.known import AskKeys, Known, Undecided
+from proxy.identity.known import AskKeys, ClientKey, Known, Undecided
 from proxy.identity.principal import CredentialKind, Principal
 from proxy.identity.remembered import Remembered
 from proxy.identity.token import TokenFault, UnknownKey, parse, verifiers
@@ -25,6 +26,10 @@ from proxy.refusal import Reason, Refused
 
 _TOKEN_PREFIX = b"eyJ"
 """How every JWT begins: `{"` in base64url (RFC 7519 section 3). A key is told from a token by this alone."""
+
+
+_MISTYPED = "Access denied: the key is mistyped or incomplete."
+"""What its checksum tells anyone, so it may be said."""
 
 
 class Presented(msgspec.Struct):
@@ -92,7 +97,7 @@ class Directory:
         for token in presented.tokens:
             found = _agreed(found, self._of_token(token, facts, known, now))
         for key in presented.keys:
-            found = _agreed(found, self._of_key(key))
+            found = _agreed(found, self._of_key(key, known, now))
         client = self._of_certificate(facts) if facts is not None else None
         if facts is None:
             if found is None:
@@ -156,15 +161,33 @@ class Directory:
         )  # fmt: skip
         return _Named(principal, says.until, name, keys.version, says.certificate)
 
-    def _of_key(self, key: bytes) -> Principal:
+    def _of_key(self, key: bytes, known: Known, now: float) -> Principal:
+        ours = key.startswith(form.PREFIX)
+        if ours:
+            issued = known.issued_key(key)
+            if issued is not None:
+                return self._of_issued(issued, known, now)
         digest = hashlib.sha256(key).hexdigest()
         client = self._by_key.get(digest)
         # The look-up leaks at most where two digests differ, which says nothing about a key; the comparison is exact.
         if client is None or not any(
             hmac.compare_digest(entry.removeprefix("sha256:").lower(), digest) for entry in client.key_hashes
         ):
+            if ours and not form.is_whole(key):
+                raise Refused(Reason.UNKNOWN_KEY, "key_checksum", message=_MISTYPED)
             raise Refused(Reason.UNKNOWN_KEY, _fingerprint(digest))
         return Principal(client.name, client.tenant, "key", _fingerprint(digest))
+
+    def _of_issued(self, issued: ClientKey, known: Known, now: float) -> Principal:
+        client = self._clients.get(issued.client)
+        if issued.revoked:
+            raise Refused(Reason.REVOKED_KEY, issued.id)
+        if now >= issued.expires:
+            raise Refused(Reason.EXPIRED_KEY, issued.id)
+        if client is None or not client.keys:
+            raise Refused(Reason.UNKNOWN_KEY, f"{issued.id}: its client takes no keys")
+        known.keys_used[issued.id] = now
+        return Principal(client.name, client.tenant, "key", issued.id)
 
     def _of_certificate(self, facts: CertificateFacts) -> Client | None:
         if facts.thumbprint in self._certificates:

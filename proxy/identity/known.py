@@ -9,6 +9,7 @@ from typing import Literal
 
 import msgspec
 
+from proxy.identity.key import KeyedHash
 from proxy.refusal import Reason
 
 
@@ -32,6 +33,7 @@ class ClientKey(msgspec.Struct, frozen=True):
     id: str
     client: str
     expires: float
+    revoked: bool = False
 
 
 class CertificateVerdict(msgspec.Struct, frozen=True):
@@ -90,9 +92,18 @@ class Undecided(Exception):
 
 
 class Known:
-    """What one worker knows at present. `client_keys` are by keyed digest, the rest by name and thumbprint."""
+    """What one worker knows at present. `client_keys` are by keyed digest, the rest by name and thumbprint.
+
+    `keys_used` is when each issued key was last accepted (Unix time by id), since that was last told.
+    """
 
     def __init__(self) -> None:
         self.signing_keys: dict[str, IssuerKeys] = {}
         self.client_keys: dict[bytes, ClientKey] = {}
+        self.key_hash: KeyedHash | None = None
+        self.keys_used: dict[str, float] = {}
         self.certificates: dict[str, CertificateVerdict] = {}
+
+    def issued_key(self, key: bytes) -> ClientKey | None:
+        """Whose key this is, whatever has become of it. The look-up tells nothing: nobody can choose a keyed digest."""
+        return None if self.key_hash is None else self.client_keys.get(self.key_hash.digest(key))

@@ -18,7 +18,7 @@ import trio
 from proxy import logs
 from proxy.admin import server as admin
 from proxy.admin.exposition import Metrics
-from proxy.admin.token import TokenError, checked, load_or_make
+from proxy.admin.token import checked, load_or_make
 from proxy.admin.view import ReloadResult
 from proxy.config.load import ConfigError, load
 from proxy.config.secrets import resolve
@@ -28,6 +28,7 @@ from proxy.messages import (
     BreakerChanged,
     CertificateSeen,
     Downward,
+    KeysUsed,
     SigningKeys,
     Snapshot,
     Tallies,
@@ -39,14 +40,17 @@ from proxy.policy.budget import Ask, Budgets, Outgoing, Return
 from proxy.supervisor import key_vault
 from proxy.supervisor import snapshot as snapshots
 from proxy.supervisor.audit import chain_key, open_log
+from proxy.supervisor.client_keys import ClientKeyring
 from proxy.supervisor.credentials import Refresher
 from proxy.supervisor.events import Event, Events
 from proxy.supervisor.expiry import Expiry
 from proxy.supervisor.issuers import Issuers
 from proxy.supervisor.records import RecordKeeper
 from proxy.supervisor.room import Room
+from proxy.supervisor.secret_file import SecretUnusable
 from proxy.supervisor.sockets import AddressUnusable, listen
 from proxy.supervisor.status import Overview
+from proxy.supervisor.store.database import StoreError
 from proxy.supervisor.watch import stamps
 from proxy.supervisor.workers import WorkerProcess
 from proxy.wire.tls import server_context
@@ -79,7 +83,7 @@ def serve(path: Path) -> int:
         config = load(path)
         held = trio.run(key_vault.first, config, _FIRST_CERTIFICATES)
         supervisor = Supervisor(path, config, held)
-    except (ConfigError, AddressUnusable, TokenError, key_vault.VaultFailed, OSError) as error:
+    except (ConfigError, AddressUnusable, SecretUnusable, StoreError, key_vault.VaultFailed, OSError) as error:
         print(error, file=sys.stderr)
         return 1
     return trio.run(supervisor.run)
@@ -119,6 +123,12 @@ class Supervisor:
         self.events = Events()
         for doubt in self._audit.doubts:
             self.events.announce(Event("audit_log", "error", f"the audit log was tampered with or damaged: {doubt}"))
+        self.keys = ClientKeyring(
+            config.state,
+            clients=lambda: self.config.clients,
+            publish=self._tell_all,
+            announce=self.events.announce,
+        )
         self.keeper = RecordKeeper(
             self._audit,
             counted=self.metrics.count_usage,
@@ -157,6 +167,7 @@ class Supervisor:
             nursery.start_soon(self.keeper.run)
             nursery.start_soon(self._refresher.run)
             nursery.start_soon(self.issuers.run)
+            nursery.start_soon(self.keys.run)
             nursery.start_soon(self._tick)
             nursery.start_soon(self._watch)
             nursery.start_soon(self._vaults.run)
@@ -174,6 +185,7 @@ class Supervisor:
                 await self._draining.wait()
                 for worker in self.workers:
                     worker.drain(float(self.config.listen.bounds.drain))
+            await self.keys.write_uses()
             await self.keeper.drained()
             nursery.cancel_scope.cancel()
         _log.info("drained")
@@ -278,7 +290,12 @@ class Supervisor:
     # Workers.
 
     def _greeting(self) -> list[Downward]:
-        return [UpstreamCredentials(self.credentials), SigningKeys(self.issuers.current), self._snapshot]
+        return [
+            UpstreamCredentials(self.credentials),
+            SigningKeys(self.issuers.current),
+            self.keys.known(),
+            self._snapshot,
+        ]
 
     def _hear(self, worker: int, message: Upward) -> None:
         now = time.monotonic()
@@ -299,6 +316,8 @@ class Supervisor:
                 self.expiry.saw(message)
             case AskKeys():
                 self.issuers.ask(worker, message)
+            case KeysUsed():
+                self.keys.used(message)
             case _:
                 raise AssertionError("heard by the worker's process")
 

@@ -4,6 +4,7 @@ import time
 from typing import TYPE_CHECKING, Literal
 
 from proxy import __version__
+from proxy.admin.keys import Keys
 from proxy.admin.view import (
     CertificateStatus,
     ClientStatus,
@@ -63,6 +64,7 @@ class Overview:
             certificates=tuple(self._certificates()),
             credentials=tuple(self._credentials()),
             issuers=tuple(map(self._issuer, supervisor.config.issuers)),
+            keys=tuple(key for key in supervisor.keys.listing() if key.state in ("live", "suspended")),
         )
 
     def ready(self) -> tuple[bool, list[str]]:
@@ -99,6 +101,10 @@ class Overview:
         metrics.set(AUDIT_FAILURES, supervisor.keeper.failures)
         metrics.set(BUILD_INFO, 1, (__version__,))
         return metrics.render()
+
+    @property
+    def keys(self) -> Keys:
+        return self._supervisor.keys
 
     async def reload(self) -> ReloadResult:
         return await self._supervisor.reload()
@@ -157,7 +163,7 @@ class Overview:
             ("tokens_per_minute", usage.tokens_per_minute, usage.tokens),
             ("concurrent_requests", usage.concurrent_requests, usage.concurrent),
         ]
-        kinds = (("certificate", client.certificate is not None), ("key", bool(client.key_hashes)))
+        kinds = (("certificate", client.certificate is not None), ("key", client.keys or bool(client.key_hashes)))
         return ClientStatus(
             name=client.name,
             tenant=client.tenant,

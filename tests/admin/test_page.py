@@ -123,7 +123,7 @@ def test_style_and_script_are_let_in_by_their_hashes_and_nothing_else_is() -> No
 
 def test_tables_are_accessible() -> None:
     reader = Reader(render(status(), ready=True, reasons=[]))
-    assert reader.count("table") == reader.count("caption") == 6
+    assert reader.count("table") == reader.count("caption") == 7
     assert all("scope" in attributes for tag, attributes in reader.elements if tag == "th")
     assert ("html", {"lang": "en"}) in reader.elements
     assert reader.count("main") == reader.count("h1") == 1

@@ -7,6 +7,7 @@ import httpx
 import trio
 
 from proxy.admin.explain import Question
+from proxy.admin.keys import Cannot, IssueKey, KeyStatus, NewKey, RotateKey
 from proxy.admin.server import serve_admin, serve_health
 from proxy.admin.view import (
     CertificateStatus,
@@ -97,10 +98,44 @@ def status(**changes: object) -> Status:
     return Status(**{**parts, **changes})  # type: ignore[arg-type]
 
 
+def key_status(**changes: object) -> KeyStatus:
+    parts: dict[str, object] = {
+        "id": "key-0011aabbccdd", "client": "turbine-7", "state": "live", "created": NOW - 86_400.0 * 20,
+        "expires": NOW + 86_400.0 * 70, "revoked": None, "last_used": NOW - 61, "note": "line 7",
+    }  # fmt: skip
+    return KeyStatus(**{**parts, **changes})  # type: ignore[arg-type]
+
+
+class Desk:
+    """Keys that are issued to one client, and to no other."""
+
+    def __init__(self) -> None:
+        self.asked: list[object] = []
+
+    def listing(self) -> tuple[KeyStatus, ...]:
+        return (key_status(), key_status(id="key-2", state="revoked", revoked=NOW))
+
+    async def issue(self, wanted: IssueKey) -> NewKey:
+        self.asked.append(wanted)
+        if wanted.client != "turbine-7":
+            raise Cannot(422, "UnknownClient", "no client is named so.")
+        return NewKey(key="penstock_shown-once", issued=key_status(id="key-3"), other=key_status())
+
+    async def rotate(self, wanted: RotateKey) -> NewKey:
+        return await self.issue(wanted)
+
+    async def revoke(self, key_id: str) -> KeyStatus:
+        self.asked.append(key_id)
+        if key_id != "key-2":
+            raise Cannot(404, "UnknownKey", "no key has this id.")
+        return key_status(id=key_id, state="revoked", revoked=NOW)
+
+
 class Gateway:
     """A view whose answers a test sets."""
 
     def __init__(self) -> None:
+        self.keys = Desk()
         self.shown = status()
         self.missing: list[str] = []
         self.reloads = 0

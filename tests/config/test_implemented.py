@@ -125,7 +125,6 @@ MISSING = [
     "listen.client_certificates.resumption",
     "state.redis",
     "audit.webhook",
-    "clients[0].keys",
     "clients[0].on_disconnect",
     "clients[0].limits.tokens_per_day",
     "clients[0].limits.priority",

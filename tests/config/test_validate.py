@@ -216,7 +216,7 @@ TABLE = [
     (changed('name = "billing"', 'name = "a/b"'), 'clients[1].name: "a/b"; use letters, digits and . _ : @ - (at most'),
     (
         changed('certificate = { san_dns = ["billing.contoso.example"] }\n', ""),
-        'clients[1]: "billing" has no credential; give it certificate, token or key_hashes',
+        'clients[1]: "billing" has no credential; give it certificate, token, keys or key_hashes',
     ),
     (
         changed(HASH, HASH[:-1]),

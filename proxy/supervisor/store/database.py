@@ -63,11 +63,9 @@ class Database:
 
     def replaced(self) -> bool:
         """Whether the path leads to another file by now, such as one restored from a backup."""
-        try:
+        with self._told():
             status = os.stat(self.path)
-        except OSError:
-            return True
-        return (status.st_dev, status.st_ino) != self._identity
+            return (status.st_dev, status.st_ino) != self._identity
 
     def _prepare(self, migrations: Sequence[str]) -> None:
         status = os.stat(self.path)

@@ -9,8 +9,8 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Mapping
-from enum import Enum
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -49,10 +49,7 @@ MIGRATIONS = (
 """Times are in Unix seconds; NULL: never."""
 
 
-class KeyState(Enum):
-    LIVE = "live"
-    EXPIRED = "expired"
-    REVOKED = "revoked"
+KeyState = Literal["live", "expired", "revoked"]
 
 
 class StoredKey(msgspec.Struct, frozen=True):
@@ -73,8 +70,8 @@ class StoredKey(msgspec.Struct, frozen=True):
 
     def state(self, now: float) -> KeyState:
         if self.revoked is not None:
-            return KeyState.REVOKED
-        return KeyState.EXPIRED if self.expires is not None and self.expires <= now else KeyState.LIVE
+            return "revoked"
+        return "expired" if self.expires is not None and self.expires <= now else "live"
 
 
 class Issued(msgspec.Struct, frozen=True):
@@ -204,11 +201,11 @@ class KeyStore:
     def _issue(self, connection: sqlite3.Connection, client: str, lifetime: float | None, note: str) -> Issued:
         now = self._clock()
         rows = _rows(connection, "client = ? ORDER BY created", client)
-        live = [row for row in rows if row.state(now) is KeyState.LIVE]
+        live = [row for row in rows if row.state(now) == "live"]
         if len(live) >= _LIVE_AT_MOST:
             raise TwoLiveKeys(client, [row.id for row in live])
         revision = _next(connection)
-        ended = [row for row in rows if row.state(now) is not KeyState.LIVE]
+        ended = [row for row in rows if row.state(now) != "live"]
         connection.executemany("DELETE FROM keys WHERE id = ?", [(row.id,) for row in ended[:-_ENDED_KEPT]])
         key = form.make(os.urandom(form.RANDOM_BYTES))
         key_id = f"key-{os.urandom(6).hex()}"

@@ -121,7 +121,8 @@ def test_another_file_in_its_place_is_told(tmp_path: Path) -> None:
     (tmp_path / "other").replace(tmp_path / "s")
     assert database.replaced()
     (tmp_path / "s").unlink()
-    assert database.replaced()
+    with pytest.raises(StoreError, match="No such file"):
+        database.replaced()
     database.close()
 
 
