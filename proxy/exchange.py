@@ -146,7 +146,7 @@ class Exchange:
     def _authenticate(self, head: RequestHead) -> Principal:
         presented = Presented(certificate=self.connection.certificate)
         once = head.once
-        keys = [once[name] for name in (b"api-key", b"ocp-apim-subscription-key") if name in once]
+        keys = [once[name].rstrip(b" \t") for name in (b"api-key", b"ocp-apim-subscription-key") if name in once]
         bearer = once.get(b"authorization")
         if bearer is not None:
             key, token = split_bearer(bearer)
