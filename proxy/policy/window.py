@@ -81,7 +81,7 @@ class Window:
         """
         free = self.free(now)
         steps = [(free, now)]
-        grain = max(1, (self.limit - free) // _STEPS)
+        grain = max(1, -(-(self.limit - free) // _STEPS))
         for more, at in self._relief():
             if free < units <= more or more >= steps[-1][0] + grain or (more == self.limit and steps[-1][0] < more):
                 steps.append((more, at))
