@@ -164,7 +164,17 @@ class Worker:
                 if isinstance(message, Drain):
                     await self._leave(message.seconds)
                     return
+                if isinstance(message, Recall):
+                    await self._let_spend()
                 self._take(message)
+
+    async def _let_spend(self) -> None:
+        """Let those who waited for a grant that came in the same read have it, before it is recalled for others.
+
+        Else two workers could take one unit from each other for ever. The first pass may run before they do.
+        """
+        for _ in range(2):
+            await trio.lowlevel.checkpoint()
 
     def _take(self, message: Downward) -> None:
         now = time.monotonic()
@@ -286,9 +296,7 @@ class Worker:
         admission = leases.admit(client, tokens, time.monotonic())
         if isinstance(admission, Admission):
             if leases.ahead:
-                for ask in leases.ahead:
-                    self._channel.post(ask)
-                leases.ahead.clear()
+                self._ask_ahead()
             return admission
         deadline = trio.current_time() + _OWNER_WAIT
         while True:
@@ -304,7 +312,13 @@ class Worker:
                 await self._granted.setdefault(client, trio.Event()).wait()
             admission = leases.admit(client, tokens, time.monotonic())
             if isinstance(admission, Admission):
+                self._ask_ahead()
                 return admission
+
+    def _ask_ahead(self) -> None:
+        for ask in self.leases.ahead:
+            self._channel.post(ask)
+        self.leases.ahead.clear()
 
     async def settle(self, question: Question) -> None:
         """Have the supervisor settle what only it can, once for all who wait for it. Raises `Refused`."""
