@@ -36,7 +36,8 @@ class Ask(msgspec.Struct, frozen=True, tag=True, array_like=True):
     """A worker's wish: units of one client's budgets, 0 of what it has.
 
     `serial` comes back in the answer. `least` is the part of `tokens` without which the request that waits first gains
-    nothing; of requests and slots that is one.
+    nothing; of requests and slots that is one. `debt` are tokens used beyond what was reserved. `ahead`: no request
+    waits yet, so the answer is what is free, be it nothing; no other worker has to give up its share for it.
     """
 
     client: str
@@ -45,6 +46,8 @@ class Ask(msgspec.Struct, frozen=True, tag=True, array_like=True):
     tokens: int
     slots: int
     least: int
+    debt: int = 0
+    ahead: bool = False
 
 
 class Denied(msgspec.Struct, frozen=True, array_like=True):
@@ -216,6 +219,11 @@ class _Account:
         self.tokens.window.limit = UNLIMITED if limits.tokens_per_minute is None else limits.tokens_per_minute
         self.slots.limit = UNLIMITED if limits.concurrent_requests is None else limits.concurrent_requests
 
+    def owe(self, debt: int, now: float) -> None:
+        if debt > 0:
+            self.tokens.window.free(now)
+            self.tokens.window.debit(debt, now)
+
     def lacks(self, ask: Ask, now: float) -> tuple[bool, bool, bool]:
         """Which of requests, tokens and slots there is too little of for the request that waits first."""
         return (
@@ -257,6 +265,7 @@ class Budgets:
     def ask(self, worker: int, ask: Ask, now: float) -> Outgoing:
         """A worker asks. The answer may follow later: from `give_back`, `worker_gone` or `tick`."""
         account = self._account(ask.client)
+        account.owe(ask.debt, now)
         # A worker has one ask a client under way; a second one means that it has given up the first.
         if any(held.worker == worker for held in account.waiting):
             account.waiting = deque(held for held in account.waiting if held.worker != worker)
@@ -270,9 +279,7 @@ class Budgets:
             account.requests.window.credit(slot, units)
         for slot, units in ret.tokens.items():
             account.tokens.window.credit(slot, units)
-        if ret.debt > 0:
-            account.tokens.window.free(now)
-            account.tokens.window.debit(ret.debt, now)
+        account.owe(ret.debt, now)
         account.slots.give_back(worker, ret.slots)
         if ret.serial and account.recalling.get(worker) == ret.serial:
             del account.recalling[worker]
@@ -335,7 +342,7 @@ class Budgets:
         while account.waiting:
             worker, ask, deadline = account.waiting[0]
             lacks = account.lacks(ask, now)
-            if any(lacks):
+            if any(lacks) and not ask.ahead:
                 if now >= deadline:
                     account.recalling.clear()  # who has not answered by now is not waited for again
                 elif not account.recalling:
@@ -365,14 +372,15 @@ class Budgets:
     def _answer(self, account: _Account, worker: int, ask: Ask, now: float) -> Granted:
         denied = None
         requests = tokens = slots = slot = 0
-        if any(account.lacks(ask, now)):
+        lacks = account.lacks(ask, now)
+        if any(lacks) and not ask.ahead:
             denied = account.denial(ask, now)
         else:
-            if ask.requests:
+            if ask.requests and not lacks[0]:
                 requests, slot = account.requests.lease(worker, ask.requests, self._workers, now)
-            if ask.tokens:
+            if ask.tokens and not lacks[1]:
                 tokens, slot = account.tokens.lease(worker, ask.tokens, self._workers, now)
-            if ask.slots:
+            if ask.slots and not lacks[2]:
                 slots = account.slots.lease(worker, ask.slots, self._workers)
         left = account.requests.window.free(now), account.tokens.window.free(now)
         return Granted(ask.client, ask.serial, slot, requests, tokens, slots, *left, denied)
