@@ -36,6 +36,7 @@ _EVENT_STREAM = b"text/event-stream"
 _BROKEN = b"data: %b\n\n" % error_body("BackendFailed", "The backend failed before the answer was complete.")
 _REFUSALS = {
     Outcome.FIRST_BYTE_TIMEOUT: Reason.BACKEND_TIMEOUT,
+    Outcome.ANSWER_TIMEOUT: Reason.BACKEND_TIMEOUT,
     Outcome.NO_CREDENTIAL: Reason.CREDENTIAL_UNAVAILABLE,
 }
 _ENDED = {
@@ -63,7 +64,7 @@ class Sent(msgspec.Struct):
 class Forwarding:
     """The attempts of one request. `answered`: bytes of an answer have gone, or are going, to the client."""
 
-    __slots__ = ("_ask_usage", "_attempts", "_exchange", "_passed", "_until", "_worker", "answered", "sent")
+    __slots__ = ("_ask_usage", "_attempts", "_exchange", "_passed", "_probe", "_until", "_worker", "answered", "sent")
 
     def __init__(self, exchange: "Exchange") -> None:
         self._exchange = exchange
@@ -71,6 +72,7 @@ class Forwarding:
         self._passed = _forwarded_lines(exchange)
         self._until = time.monotonic() + exchange.view.bounds.request
         self._ask_usage = False
+        self._probe = False
         self._attempts = 0
         self.answered = False
         self.sent = Sent()
@@ -91,6 +93,8 @@ class Forwarding:
             outcome = await self._attempt(candidate)
             outcomes.add(outcome)
             if not self.answered and not self._may_go_on(outcome):
+                if outcome is Outcome.THROTTLED:
+                    raise router.refusal(plan, time.monotonic())
                 raise Refused(_REFUSALS.get(outcome, Reason.BACKENDS_FAILED), outcome.reason)
 
     async def _attempt(self, candidate: Candidate) -> Outcome:
@@ -99,16 +103,18 @@ class Forwarding:
         began = time.monotonic()
         self._attempts += 1
         outcome, status, wait = Outcome.CANCELLED, None, None
-        worker.router.started(candidate)
+        self._probe = worker.router.started(candidate)
         try:
             outcome, status = await self._ask(candidate)
         except Failed as failed:
             outcome, status, wait = failed.outcome, failed.status, failed.wait
+            if outcome is Outcome.FIRST_BYTE_TIMEOUT and not record.stream:
+                outcome = Outcome.ANSWER_TIMEOUT
         finally:
             now = time.monotonic()
             record.attempts.append(Attempt(candidate.backend, status, outcome.reason, round((now - began) * 1000, 1)))
             worker.tally.attempt(candidate.backend, candidate.region, candidate.deployment, outcome.reason)
-            worker.announce(worker.router.report(candidate, outcome, now, wait))
+            worker.announce(worker.router.report(candidate, outcome, now, wait, probe=self._probe))
         return outcome
 
     def _may_go_on(self, outcome: Outcome) -> bool:
@@ -223,6 +229,9 @@ class Forwarding:
         exchange, sent = self._exchange, self.sent
         head, connection = begun.head, exchange.connection
         sent.accepted = True
+        if self._probe:
+            self._probe = False
+            self._worker.announce(self._worker.router.answering(candidate, time.monotonic()))
         body, framing = self._body(head)
         if body is None:
             await self._begin(candidate, head, framing, b"")

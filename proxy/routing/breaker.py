@@ -6,7 +6,8 @@
     HALF_OPEN  --probe fails-->          OPEN, for twice as long
 
 Being throttled, and being misconfigured on our side, are no faults: they make a deployment unavailable until a time,
-whatever the state.
+whatever the state. While it is not closed only its probe moves it: what was sent before it opened, and comes back
+later, says how things were then. A probe that ends without a verdict (its client left) makes room for the next.
 """
 
 from collections.abc import Callable
@@ -14,6 +15,8 @@ from enum import Enum
 
 from proxy.config.structs import Breaker as Settings
 from proxy.routing.outcome import Outcome
+
+_MISCONFIGURED_AT_MOST = 600.0  # s
 
 
 class State(Enum):
@@ -58,29 +61,39 @@ class Breaker:
             return Unavailable.PROBING
         return None
 
-    def begin(self) -> None:
-        """A request goes out; where the breaker was open, it is the probe."""
-        if self.state is not State.CLOSED:
-            self.state = State.HALF_OPEN
-            self._probing = True
+    def begin(self) -> bool:
+        """A request goes out; true if it is the probe."""
+        if self.state is State.CLOSED:
+            return False
+        self.state = State.HALF_OPEN
+        self._probing = True
+        return True
 
-    def end(self, outcome: Outcome, now: float, wait: float | None) -> bool:
+    def end(self, outcome: Outcome, now: float, wait: float | None, *, probe: bool) -> bool:
         """It came back; true if there is something to announce."""
         before = self.state, self.until
-        if self.state is State.HALF_OPEN:
+        if probe:
             self._probing = False
-        if outcome.value.breaker:
-            self._fail(outcome, now)
-        elif outcome is Outcome.THROTTLED:
+        if outcome is Outcome.THROTTLED:
             wait = min(1.0 if wait is None else wait, float(self.settings.retry_after_at_most))
             self._set_aside(Unavailable.THROTTLED, outcome, now + wait)
         elif outcome is Outcome.MISCONFIGURED:
-            self._misconfigured += 1
-            wait = min(self.settings.misconfigured_for * 2 ** (self._misconfigured - 1), 600.0)
-            self._set_aside(Unavailable.MISCONFIGURED, outcome, now + wait)
-        elif outcome in (Outcome.OK, Outcome.CLIENT_ERROR):
-            self._succeed()
+            self._misconfigure(outcome, now)
+        elif probe or self.state is State.CLOSED:
+            if outcome.value.breaker:
+                self._fail(outcome, now)
+            elif outcome in (Outcome.OK, Outcome.CLIENT_ERROR):
+                self._succeed()
         return before != (self.state, self.until)
+
+    def _misconfigure(self, outcome: Outcome, now: float) -> None:
+        """Twice as long each time; those that were under way together count as one."""
+        if now < self.until and self.why is Unavailable.MISCONFIGURED:
+            return
+        first = float(self.settings.misconfigured_for)
+        wait = min(first * 2**self._misconfigured, max(first, _MISCONFIGURED_AT_MOST))
+        self._misconfigured = min(self._misconfigured + 1, 32)
+        self._set_aside(Unavailable.MISCONFIGURED, outcome, now + wait)
 
     def _succeed(self) -> None:
         self._failures = self._misconfigured = 0
@@ -99,8 +112,6 @@ class Breaker:
         self._failures += 1
         if self.state is State.CLOSED and self._failures < self.settings.failures:
             return
-        if self.state is State.OPEN:
-            return  # sent before it opened
         self._opened_for = min(max(self._opened_for * 2, float(self.settings.open_for)), self.settings.open_at_most)
         self.state = State.OPEN
         self.reason = outcome.reason

@@ -1,10 +1,12 @@
 """How an attempt at a backend ended, and what follows from it: one table.
 
 The design's rule is "429 is not a failure": a throttled deployment is unavailable until the time it named, and only
-connection errors, time-outs and 5xx count for its breaker. 401, 403 and 404 `DeploymentNotFound` are our own
+connection errors, time-outs and 5xx count for its breaker (a first byte that does not come, only where it is a
+stream's: a whole answer may take its time). 401, 403 and 404 `DeploymentNotFound` are our own
 misconfiguration there. Everything else in 4xx is the client's.
 """
 
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from enum import Enum
 from typing import NamedTuple
@@ -43,6 +45,7 @@ class Outcome(Enum):
     CONNECT_TIMEOUT = Effect("connect_timeout", True, Retry.ALWAYS)
     RESET_BEFORE_HEAD = Effect("reset_before_head", True, Retry.IF_SAFE)
     FIRST_BYTE_TIMEOUT = Effect("first_byte_timeout", True, Retry.IF_CONFIGURED)
+    ANSWER_TIMEOUT = Effect("first_byte_timeout", False, Retry.IF_CONFIGURED)  # of what is no stream
     BROKEN_MID_ANSWER = Effect("broken_mid_answer", True, Retry.NEVER)
     IDLE_TIMEOUT = Effect("idle_timeout", True, Retry.NEVER)
     CANCELLED = Effect("cancelled", False, Retry.NEVER)
@@ -96,7 +99,8 @@ def retry_after(headers: list[tuple[bytes, bytes]], wall: float) -> float:
     seconds = _number(value)
     if seconds is None and value is not None:
         try:
-            seconds = max(0.0, parsedate_to_datetime(value.decode("latin-1")).timestamp() - wall)
+            date = parsedate_to_datetime(value.decode("latin-1"))
+            seconds = max(0.0, date.replace(tzinfo=date.tzinfo or UTC).timestamp() - wall)
         except (ValueError, TypeError, OverflowError):
             seconds = None
     return _WAIT_WITHOUT_HEADER if seconds is None else min(seconds, _WAIT_AT_MOST)

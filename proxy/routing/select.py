@@ -137,15 +137,20 @@ class Router:
         breaker = self._breakers.get(key)
         return None if breaker is None else breaker.unavailable(now)
 
-    def started(self, candidate: Candidate) -> None:
-        """A request goes to a candidate; every one of these is followed by a `report`."""
+    def started(self, candidate: Candidate) -> bool:
+        """A request goes to a candidate; every one of these is followed by a `report`. True if it is a probe."""
         key = candidate.key
         self._in_flight[key] = self._in_flight.get(key, 0) + 1
         breaker = self._breakers.get(key)
-        if breaker is not None:
-            breaker.begin()
+        return breaker is not None and breaker.begin()
 
-    def report(self, candidate: Candidate, outcome: Outcome, now: float, wait: float | None = None) -> Change | None:
+    def answering(self, candidate: Candidate, now: float) -> Change | None:
+        """A probe has found what it was for: an answer has begun. Its `report`, in the end, is like any other's."""
+        return self._judge(candidate.key, Outcome.OK, now, None, probe=True)
+
+    def report(
+        self, candidate: Candidate, outcome: Outcome, now: float, wait: float | None = None, *, probe: bool = False
+    ) -> Change | None:
         """How it went; the change to announce, if there is one."""
         key = candidate.key
         left = self._in_flight.get(key, 1) - 1
@@ -153,8 +158,11 @@ class Router:
             self._in_flight[key] = left
         else:
             self._in_flight.pop(key, None)
+        return self._judge(key, outcome, now, wait, probe=probe)
+
+    def _judge(self, key: Key, outcome: Outcome, now: float, wait: float | None, *, probe: bool) -> Change | None:
         breaker = self._breakers.get(key)
-        if breaker is None or not breaker.end(outcome, now, wait):
+        if breaker is None or not breaker.end(outcome, now, wait, probe=probe):
             return None
         return Change(*key, self._state(breaker, now), breaker.reason, breaker.until)
 
@@ -163,9 +171,11 @@ class Router:
         if not plan.candidates:
             return Refused(Reason.NO_BACKEND, "no deployment in the client's regions", message=_NO_REGION)
         breakers = [breaker for c in plan.candidates if (breaker := self._breakers.get(c.key)) is not None]
-        causes = [(breaker.unavailable(now), breaker.until) for breaker in breakers]
-        soonest = max(min((until for _, until in causes), default=now) - now, 0.05)
+        causes = [(breaker.unavailable(now), breaker.until - now) for breaker in breakers]
         kinds = {cause for cause, _ in causes if cause is not None}
+        # Nobody knows how long a probe takes, and waiting does not mend what is configured wrongly.
+        waits = [_PROBE if cause is Unavailable.PROBING else wait for cause, wait in causes if cause not in _UNMENDED]
+        soonest = max(min(waits, default=0.0), 0.05)
         if Unavailable.THROTTLED in kinds:
             return Refused(Reason.BACKENDS_THROTTLED, _rule(kinds), retry_after=soonest)
         if kinds == {Unavailable.MISCONFIGURED}:
@@ -188,6 +198,8 @@ class Router:
         return str(breaker.state.value)
 
 
+_PROBE = 1.0
+_UNMENDED = (Unavailable.MISCONFIGURED,)
 _NO_REGION = "No backend in the regions this client is bound to serves this model."
 
 
