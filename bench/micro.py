@@ -17,7 +17,8 @@ from proxy.config.structs import CertificateMatch, Client, Issuer, TokenMatch
 from proxy.identity import jwks
 from proxy.identity.authenticate import Directory, Presented
 from proxy.identity.certificate import CertificateFacts
-from proxy.identity.known import IssuerKeys, Known
+from proxy.identity.key import RANDOM_BYTES, KeyedHash, make
+from proxy.identity.known import ClientKey, IssuerKeys, Known
 from proxy.identity.token import Verifier, parse
 
 _ROUNDS = 7
@@ -56,11 +57,15 @@ def _steps() -> Iterator[Step]:
     issuer = TokenIssuer("https://issuer.example", *keys)
     known, now = Known(), time.time()
     known.signing_keys["issuer"] = IssuerKeys(1, jwks.read(msgspec.json.encode(issuer.jwks)).keys)
+    issued = make(b"\1" * RANDOM_BYTES).encode()
+    known.key_hash = KeyedHash(b"a-pepper")
+    known.client_keys = {known.key_hash.digest(issued): ClientKey("key-1", "a", float("inf"))}
     facts = CertificateFacts("sha256:" + "0" * 64, "CN=CA", "CN=a", frozenset(("spiffe://x/a",)))
     client = Client(
         name="a",
         certificate=CertificateMatch(san_uri=("spiffe://x/a",)),
         token=TokenMatch(issuer="issuer", client="app"),
+        keys=True,
         key_hashes=("sha256:" + hashlib.sha256(b"a-key").hexdigest(),),
     )
     settings = Issuer(
@@ -75,7 +80,8 @@ def _steps() -> Iterator[Step]:
     directory = Directory((client,), (settings,))
     for what, presented in (
         ("a token, seen before", Presented(tokens=(tokens["ES256"],))),
-        ("a key", Presented(keys=(b"a-key",))),
+        ("a key of the configuration", Presented(keys=(b"a-key",))),
+        ("a key that was issued", Presented(keys=(issued,))),
         ("a certificate", Presented(facts)),
         ("a certificate and a token, seen before", Presented(facts, (), (tokens["ES256"],))),
     ):

@@ -70,7 +70,7 @@ class ClientKeyring:
 
     def known(self) -> ClientKeys:
         """All of them, for a worker that knows none."""
-        return ClientKeys(self._store.pepper, _by_digest(self._rows.values()))
+        return ClientKeys(self._store.pepper, by_digest(self._rows.values()))
 
     def used(self, message: KeysUsed) -> None:
         """Take what a worker tells of the use of keys."""
@@ -201,7 +201,7 @@ class ClientKeyring:
     def _take(self, rows: list[StoredKey]) -> None:
         if not rows:
             return
-        self._publish(ClientKeysChanged(_by_digest(rows)))
+        self._publish(ClientKeysChanged(by_digest(rows)))
         for row in rows:
             for event in _told(self._rows.get(row.id), row):
                 self._announce(event)
@@ -224,7 +224,8 @@ class ClientKeyring:
             self._announce(Event("key_store_back", "info", f"the store of keys is {doing} again"))
 
 
-def _by_digest(rows: Iterable[StoredKey]) -> dict[bytes, ClientKey]:
+def by_digest(rows: Iterable[StoredKey]) -> dict[bytes, ClientKey]:
+    """Keys as a worker knows them."""
     return {
         row.digest: ClientKey(
             row.id, row.client, _NEVER if row.expires is None else row.expires, row.revoked is not None

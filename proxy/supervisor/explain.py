@@ -21,12 +21,17 @@ from proxy.config.files import Unreadable, read
 from proxy.config.structs import Config, Issuer
 from proxy.identity.authenticate import Directory, Presented
 from proxy.identity.certificate import CertificateFacts, read_certificate
+from proxy.identity.key import PREFIX, KeyedHash
 from proxy.identity.known import IssuerKeys, Known, SigningKey, Undecided
 from proxy.identity.principal import Principal
 from proxy.identity.token import Parsed, TokenFault, Verified, Verifier, parse, verifiers
 from proxy.policy.explain import Asked, Explainer, Explanation
 from proxy.refusal import Reason, Refused
+from proxy.supervisor.client_keys import by_digest
 from proxy.supervisor.discovery import KeysUnavailable, fetch_keys
+from proxy.supervisor.secret_file import SecretUnusable
+from proxy.supervisor.store.database import StoreError
+from proxy.supervisor.store.keys import KeyStore
 
 _CREDENTIAL = 64 << 10
 _BODY = 32 << 20
@@ -117,7 +122,10 @@ def _identify(config: Config, given: Given, now: float, note: Callable[[str], No
         if token is not None and not given.online:
             note("the token's signature was not checked, its claims are taken at their word: --online checks it")
             directory = _Unsigned(config)
-        return directory.authenticate(presented, _known(config, token if given.online else None), now)
+        known = _known(config, token if given.online else None)
+        if key is not None and key.startswith(PREFIX):
+            _learn_keys(known, config)
+        return directory.authenticate(presented, known, now)
     except Refused as refused:
         return refused
     except Undecided as undecided:
@@ -153,6 +161,19 @@ def _known(config: Config, token: bytes | None) -> Known:
         if rules is not None:
             known.signing_keys[rules.issuer.name] = IssuerKeys(1, _fetched(rules.issuer))
     return known
+
+
+def _learn_keys(known: Known, config: Config) -> None:
+    """What the store says of the keys that were issued; without one, none was."""
+    if not Path(config.state.path).exists():
+        return
+    try:
+        store = KeyStore.open(config.state)
+    except (StoreError, SecretUnusable) as error:
+        raise CannotExplain(str(error)) from None
+    known.key_hash = KeyedHash(store.pepper)
+    known.client_keys = by_digest(store.all())
+    store.close()
 
 
 def _fetched(issuer: Issuer) -> tuple[SigningKey, ...]:

@@ -10,8 +10,11 @@ import pytest
 from bench.mock.mint import KeyPair, TokenIssuer
 from certs.pki import Pki, build
 from proxy import cli
+from proxy.config.load import parse
+from proxy.identity.key import make
 from proxy.supervisor import explain as command
 from proxy.supervisor.discovery import KeysUnavailable
+from proxy.supervisor.store.keys import KeyStore
 from tests.config.conftest import VALID
 from tests.e2e.gateway import hashed
 
@@ -21,6 +24,7 @@ CLIENTS = """
 [[clients]]
 name = "people"
 token = { issuer = "contoso", client = "app" }
+keys = true
 [[clients.grants]]
 models = ["*"]
 operations = ["embeddings"]
@@ -63,6 +67,27 @@ def run(pki: Pki, capsys: pytest.CaptureFixture[str]) -> Explain:
         return err if code else out
 
     return explain
+
+
+def test_a_key_that_was_issued(run: Explain, pki: Pki, tmp_path: Path) -> None:
+    config = parse(pki.directory / "penstock.toml")
+    (tmp_path / "key").write_text(make(bytes(32)))
+    assert "refused: 401 unknown_key" in run("--key", tmp_path / "key", CHAT)
+    assert not Path(config.state.path).exists(), "to explain makes no store"
+    store = KeyStore.open(config.state)
+    issued = store.issue("people")
+    (tmp_path / "key").write_text(issued.key)
+    told = run("--key", tmp_path / "key", CHAT)
+    assert "client      people\n" in told
+    assert f"credential  key {issued.row.id}\n" in told
+    assert issued.key not in told
+    store.revoke(issued.row.id)
+    store.close()
+    told = run("--key", tmp_path / "key", CHAT)
+    assert f"refused: 401 revoked_key\n            rule: {issued.row.id}\n" in told
+    pepper = Path(config.state.pepper.file or "")
+    pepper.rename(tmp_path / "away")
+    assert "put it back" in run("--key", tmp_path / "key", CHAT, code=1)
 
 
 def test_a_key(run: Explain, pki: Pki) -> None:
