@@ -101,7 +101,12 @@ class IdentityProvider(Scenario):
         )
 
     def _bearer(self, **claims: Any) -> dict[str, str]:
-        usual = {"azp": "turbine-7-app", "oid": "user-1", "scp": "chat.write", "exp": int(time.time()) + _LIFE}
+        usual: dict[str, Any] = {
+            "azp": "turbine-7-app",
+            "oid": "user-1",
+            "scp": "chat.write",
+            "exp": int(time.time()) + _LIFE,
+        }
         token = self.issuer.mint(**usual | claims)
         return {"authorization": f"Bearer {token.decode()}"}
 

@@ -29,6 +29,7 @@ from proxy.admin.view import View
 from proxy.config.structs import Admin
 from proxy.messages import ServerCertificate, Tls
 from proxy.supervisor.sockets import parse_address
+from proxy.supervisor.watch import stamps
 from proxy.wire.tls import server_context
 
 _CONNECTIONS = 64
@@ -71,16 +72,41 @@ async def serve_admin(
 
 
 def admin_context(admin: Admin) -> ssl.SSLContext | None:
-    """TLS with client certificates required; None on loopback where no certificate is configured."""
+    """TLS with client certificates required; None on loopback where no certificate is configured.
+
+    Each handshake is by the files as they are then; while they are of no use, by what they last were.
+    """
     if not (admin.certificate and admin.private_key and admin.roots):
         if _is_loopback(admin.address):
             return None
         raise AdminUnusable(
             f"admin.address {admin.address} is not loopback: it needs certificate, private_key and roots"
         )
-    pair = ServerCertificate(Path(admin.certificate).read_bytes(), Path(admin.private_key).read_bytes())
-    roots = b"\n".join(Path(root).read_bytes() for root in admin.roots)
-    return server_context(Tls((pair,), "1.2", "required", roots, b""))
+    files = [Path(path) for path in (admin.certificate, admin.private_key, *admin.roots)]
+    seen = stamps(files)
+    first = current = _context_of(files)
+
+    def choose(sock: ssl.SSLSocket | ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
+        nonlocal seen, current
+        found = stamps(files)
+        if found != seen:
+            seen = found
+            try:
+                current = _context_of(files)
+            except (OSError, ValueError) as error:
+                _log.error("the admin address keeps its certificate and roots: the new ones are of no use (%s)", error)
+            else:
+                _log.info("the admin address has another certificate or other roots")
+        sock.context = current
+
+    first.sni_callback = choose  # called for every handshake, whether it names a server or not
+    return first
+
+
+def _context_of(files: list[Path]) -> ssl.SSLContext:
+    """Of certificate, key and roots, in this order. Raises `OSError`, `ValueError`."""
+    certificate, key, *roots = (file.read_bytes() for file in files)
+    return server_context(Tls((ServerCertificate(certificate, key),), "1.2", "required", b"\n".join(roots), b""))
 
 
 def host_names(admin: Admin) -> frozenset[str]:

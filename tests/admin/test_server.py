@@ -381,6 +381,36 @@ async def test_off_loopback_a_client_certificate_and_the_token_are_needed(
             assert (await client.get("/readyz")).status_code == 200
 
 
+async def test_certificate_and_roots_are_replaced_while_it_serves(far: tuple[Admin, Authority], tmp_path: Path) -> None:
+    admin, old = far
+    new = Authority("new root")
+    assert admin.certificate is not None
+    assert admin.private_key is not None
+    (tmp_path / "old").mkdir()
+    (tmp_path / "new").mkdir()
+    of_old, of_new = old.write(tmp_path / "old", "operator"), new.write(tmp_path / "new", "operator")
+    server, key = new.write(tmp_path / "new", "server")
+
+    async def answered(base: httpx.URL, trusted: Authority, pair: tuple[str, str]) -> bool:
+        context = trusting(trusted)
+        context.load_cert_chain(*pair)
+        async with httpx.AsyncClient(base_url=base, verify=context, trust_env=False) as client:
+            try:
+                return (await client.get("/healthz")).status_code == 200
+            except httpx.TransportError:
+                return False
+
+    async with admin_of(Gateway(), admin) as plain:
+        assert await answered(plain.base_url, old, of_old)
+        Path(admin.certificate).write_bytes(Path(server).read_bytes())
+        assert await answered(plain.base_url, old, of_old), "a certificate without its key changes nothing"
+        Path(admin.private_key).write_bytes(Path(key).read_bytes())
+        assert await answered(plain.base_url, new, of_old)
+        Path(admin.roots[0]).write_bytes(new.certificate.public_bytes(serialization.Encoding.PEM))
+        assert await answered(plain.base_url, new, of_new)
+        assert not await answered(plain.base_url, new, of_old)
+
+
 def test_the_names_of_an_address_are_what_it_listens_on_and_what_its_certificate_says(
     far: tuple[Admin, Authority],
 ) -> None:

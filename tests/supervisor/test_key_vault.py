@@ -23,7 +23,7 @@ from bench.mock.process import MockProcess, mock_process
 from certs.pki import Pki, build
 from proxy.config.structs import CertificatePair, Config, Credential, KeyVault, KeyVaultRef, Listen
 from proxy.messages import ServerCertificate
-from proxy.supervisor import key_vault
+from proxy.supervisor import key_vault, online
 from proxy.supervisor.events import Event
 from proxy.supervisor.key_vault import KeyVaults, Unfit, VaultFailed, asking, first, read, references
 
@@ -153,6 +153,22 @@ def test_nothing_is_told_to_who_is_not_trusted_or_has_no_such_secret(
     mock.secret("nonsense", "-----BEGIN NONSENSE-----")
     with pytest.raises(VaultFailed, match="holds no certificate with a private key"):
         ask(pki, KeyVaultRef(key_vault=ref.key_vault, name="nonsense"))
+
+
+def test_check_online_asks_the_vault(
+    pki: Pki, mock: MockProcess, ref: KeyVaultRef, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = Config(
+        listen=Listen(certificate=ref),
+        credentials=CONFIG.credentials,
+        key_vault=KeyVault(ca=str(pki.server_root)),
+    )
+    mock.secret("gateway", pem(pki))
+    assert online.check(config) == 0
+    assert f"certificate gateway of {ref.key_vault}: ok" in capsys.readouterr().out
+    mock.secret("gateway", "nonsense")
+    assert online.check(config) == 1
+    assert f"certificate gateway of {ref.key_vault}: failed: it holds no certificate" in capsys.readouterr().err
 
 
 # Polling, in time that jumps.

@@ -13,9 +13,14 @@ ROOT = Path(__file__).parents[3]
 
 def demo(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "bench.demo", *arguments]
-    return subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, timeout=60, env={"PYTHONPATH": str(ROOT)}
-    )
+    environment = {"PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where all of them are run, one after another."""
+    return tmp_path_factory.mktemp("demo")
 
 
 @pytest.mark.parametrize(
@@ -28,13 +33,13 @@ def demo(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
         ("combined", ('require = "all"', '"rule": "contoso:certificate_binding"', "refused: 401")),
     ],
 )
-def test_scenario(tmp_path: Path, scenario: str, words: tuple[str, ...]) -> None:
-    done = demo(tmp_path, "--once", "--scenario", scenario)
+def test_scenario(folder: Path, scenario: str, words: tuple[str, ...]) -> None:
+    done = demo(folder, "--once", "--scenario", scenario)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
     for word in (*words, "water falls through the penstock", "[[clients]]", "status page: http://", "\ncurl --cacert "):
         assert word in done.stdout
-    assert (tmp_path / ".demo" / scenario / "penstock.toml").exists()
+    assert (folder / ".demo" / scenario / "penstock.toml").exists()
 
 
 def test_every_scenario_is_run_here() -> None:
