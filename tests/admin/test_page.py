@@ -6,6 +6,7 @@ import re
 from html.parser import HTMLParser
 
 import pytest
+from msgspec.structs import replace
 
 from proxy.admin.page import CONTENT_SECURITY_POLICY, render
 from proxy.admin.view import ConfigStatus, ReloadResult
@@ -127,6 +128,15 @@ def test_tables_are_accessible() -> None:
     assert all("scope" in attributes for tag, attributes in reader.elements if tag == "th")
     assert ("html", {"lang": "en"}) in reader.elements
     assert reader.count("main") == reader.count("h1") == 1
+
+
+def test_of_many_certificates_those_that_end_first_are_shown() -> None:
+    one = status().certificates[0]
+    many = tuple(replace(one, name=f"client {number}", use="client") for number in range(250))
+    text = shown(certificates=many)
+    assert "Certificates (the first to expire; 50 more)" in text
+    assert "client 199 " in text
+    assert "client 200 " not in text
 
 
 @pytest.mark.parametrize(

@@ -301,6 +301,14 @@ async def test_an_end_of_the_program_does_not_wait_for_idle_connections() -> Non
             assert (await client.get("/healthz")).status_code == 200
 
 
+async def test_certificates_are_listed_alone() -> None:
+    async with admin_of(Gateway()) as client:
+        listed = (await client.get("/api/certificates", headers=BEARER)).json()
+        assert listed == (await client.get("/api/status", headers=BEARER)).json()["certificates"]
+        assert [certificate["name"] for certificate in listed] == ["listen.certificate", "listen.certificates[0]"]
+        assert (await client.get("/api/certificates")).status_code == 401
+
+
 # Off loopback.
 
 
