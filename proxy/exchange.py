@@ -324,6 +324,8 @@ class Exchange:
         if self._slot < 0:
             record.decision = "refused"
         self.end(_ENDS.get(refused.reason, End.REFUSED if self._slot < 0 else End.BACKEND_FAILED), record.reason)
+        if record.status == 401:
+            await self.worker.slow_down(self.connection.source)
         if self.connection.gone:
             raise ClientGone
         self.keep_alive = self.keep_alive and not self.worker.draining and self._body_is_behind()

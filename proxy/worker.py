@@ -48,6 +48,7 @@ from proxy.messages import (
 from proxy.metering.estimate import Estimator
 from proxy.policy.budget import Granted, Recall
 from proxy.policy.lease import Admission, Leases
+from proxy.policy.slowdown import Slowdown
 from proxy.record.journal import Journal
 from proxy.record.tally import Tally
 from proxy.refusal import Reason, Refused
@@ -69,6 +70,7 @@ _QUESTIONS = 1_000
 _SEEN = 10_000
 _SEEN_AGAIN = 3_600.0
 _WAITERS = 2_000
+_SLOWED = 100
 _REPORT_EVERY = 0.025
 _TALLY_EVERY = 1.0
 _KEYS_USED_EVERY = 3.0
@@ -120,6 +122,8 @@ class Worker:
         self._granted: dict[str, trio.Event] = {}
         self._questions: dict[str, _Question] = {}
         self._waiters = 0
+        self._slowdown = Slowdown()
+        self._slowed = 0
         self._recorded = 0  # records that the supervisor has been sent
         self._may_record = 0
         self._seen: dict[str, float] = {}  # thumbprint → when it is told of again, monotonic
@@ -338,6 +342,18 @@ class Worker:
                 if not asked.settled.is_set() and self._questions.get(question.about) is asked:
                     del self._questions[question.about]  # the next one asks anew
         raise Refused(Reason.IDENTITY_UNAVAILABLE, question.about, retry_after=1.0)
+
+    async def slow_down(self, source: str) -> None:
+        """Let the answer to who failed to prove who it is wait, if it has failed often. Few wait, the rest do not."""
+        delay = self._slowdown.failed(source, time.monotonic())
+        if not delay or self._slowed >= _SLOWED or self.draining:
+            return
+        self.tally.slowed_down()
+        self._slowed += 1
+        try:
+            await trio.sleep(delay)
+        finally:
+            self._slowed -= 1
 
     # What the supervisor is told.
 

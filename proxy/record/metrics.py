@@ -46,6 +46,8 @@ STREAMS_ACTIVE = "penstock_streams_active"
 REQUESTS_ACTIVE = "penstock_requests_active"
 CONNECTIONS_ACTIVE = "penstock_connections_active"
 REFUSALS = "penstock_refusals_total"
+AUTHENTICATION_FAILURES = "penstock_authentication_failures_total"
+AUTHENTICATION_DELAYS = "penstock_authentication_delays_total"
 BACKEND_ATTEMPTS = "penstock_backend_attempts_total"
 HANDSHAKES = "penstock_handshakes_total"
 BACKEND_STATE = "penstock_backend_state"
@@ -89,6 +91,12 @@ METRICS: dict[str, Metric] = {
     REQUESTS_ACTIVE: Metric(Kind.GAUGE, "Requests under way.", ("worker",)),
     CONNECTIONS_ACTIVE: Metric(Kind.GAUGE, "Client connections open.", ("worker",)),
     REFUSALS: Metric(Kind.COUNTER, "Requests that the gateway itself turned away.", ("reason", "client")),
+    AUTHENTICATION_FAILURES: Metric(
+        Kind.COUNTER, "Requests without a credential that proves who sent them.", ("reason",)
+    ),
+    AUTHENTICATION_DELAYS: Metric(
+        Kind.COUNTER, "Answers to such requests that were delayed, because of their source's earlier ones."
+    ),
     BACKEND_ATTEMPTS: Metric(
         Kind.COUNTER,
         "Requests sent to a backend, retried ones one by one.",

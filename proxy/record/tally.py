@@ -11,6 +11,8 @@ from collections.abc import Collection
 
 from proxy.messages import Tallies
 from proxy.record.metrics import (
+    AUTHENTICATION_DELAYS,
+    AUTHENTICATION_FAILURES,
     BACKEND_ATTEMPTS,
     CONNECTIONS_ACTIVE,
     DURATION,
@@ -30,7 +32,17 @@ from proxy.record.metrics import (
 )
 from proxy.record.record import Record
 
-_COUNTERS = (REQUESTS, TOKENS, REFUSALS, BACKEND_ATTEMPTS, HANDSHAKES, JOURNAL_OVERFLOW, LABEL_OVERFLOW)
+_COUNTERS = (
+    REQUESTS,
+    TOKENS,
+    REFUSALS,
+    BACKEND_ATTEMPTS,
+    HANDSHAKES,
+    JOURNAL_OVERFLOW,
+    LABEL_OVERFLOW,
+    AUTHENTICATION_FAILURES,
+    AUTHENTICATION_DELAYS,
+)
 _HISTOGRAMS = (FIRST_BYTE, DURATION)
 
 Labels = tuple[str, ...]
@@ -110,6 +122,8 @@ class Tally:
         self._requests.add((client, record.tenant or "", operation, model, status, record.end.value))
         if record.decision == "refused":
             self._counters[REFUSALS].add((record.reason or "", client))
+            if record.status == 401:
+                self._counters[AUTHENTICATION_FAILURES].add((record.reason or "",))
         where = (operation, model, record.backend or "")
         if record.ttfb_ms is not None:
             self._first_byte.observe(where, record.ttfb_ms / 1000)
@@ -147,6 +161,10 @@ class Tally:
     def handshakes(self, result: str, count: int = 1) -> None:
         """TLS handshakes that ended with `result`."""
         self._counters[HANDSHAKES].add((result,), count)
+
+    def slowed_down(self) -> None:
+        """An answer that waits because its source has failed so often."""
+        self._counters[AUTHENTICATION_DELAYS].add(())
 
     def journal_overflow(self) -> None:
         """A request for which the journal had no room."""

@@ -144,3 +144,27 @@ def test_without_required_requests_go_on_and_are_recorded_later(tmp_path: Path, 
             assert len(running.records()) == 1
         wait_for(lambda: len(running.records()) == 6 or None)
         assert verified(running).returncode == 0
+
+
+def test_guessing_is_slowed_down_and_who_shares_the_address_is_not(tmp_path: Path, pki: Pki, mock: MockProcess) -> None:
+    text = config_text(pki, mock).replace("workers = 2", "workers = 1")
+    with gateway(tmp_path, pki, mock, text) as running, running.client() as honest, running.client("wrong") as guesser:
+        chat = {"model": "gpt-4o", "messages": [], "max_tokens": 1}
+        path = "/openai/v1/chat/completions"
+        found = [guesser.post(path, json=chat) for _ in range(14)]
+        assert {answer.status_code for answer in found} == {401}
+        slow = threading.Thread(target=guesser.post, args=(path,), kwargs={"json": chat})
+        slow.start()
+        assert honest.post(path, json=chat).status_code == 200
+        slow.join()
+        wait_for(lambda: len(running.records()) == 16 or None)
+        refused = [record["duration_ms"] for record in running.records() if record["status"] == 401]
+        assert refused[-1] >= 100
+        shown = wait_for(lambda: _told(running, "authentication_delays_total"))
+        assert 'penstock_authentication_failures_total{reason="unknown_key"} 15\n' in shown
+        assert 1 <= int(shown.partition("\npenstock_authentication_delays_total ")[2].partition("\n")[0]) <= 5
+
+
+def _told(running: Gateway, metric: str) -> str | None:
+    text = running.api("GET", "/metrics").text
+    return text if metric in text and 'unknown_key"} 15' in text else None

@@ -69,6 +69,7 @@ def test_a_refused_request_is_counted_with_its_reason_even_if_nobody_is_known() 
     assert tallies.counters == {
         metrics.REQUESTS: [(("", "", "", "", "401", "refused"), 1)],
         metrics.REFUSALS: [(("unknown_key", ""), 1)],
+        metrics.AUTHENTICATION_FAILURES: [(("unknown_key",), 1)],
     }
     assert tallies.histograms == {}
 
