@@ -21,7 +21,6 @@ NEUTRAL: dict[type[Table], dict[str, tuple[object, ...]]] = {
         "resumption": (False,),
     },
     structs.State: {"redis": (None,)},
-    structs.Audit: {"webhook": (None,)},
     structs.Client: {"on_disconnect": ("cancel",)},
     structs.Limits: {"tokens_per_day": (None,), "priority": ("interactive",)},
     structs.Credential: {"kind": ("managed_identity", "client_secret", "api_key")},

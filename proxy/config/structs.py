@@ -117,7 +117,8 @@ class Audit(Table, frozen=True, kw_only=True):
     key: SecretRef = SecretRef(file="state/audit.key")  # chains the records; made at first start, kept apart from them
     required: bool = False
     user: Literal["plain", "hash", "none"] = "plain"
-    webhook: str | None = None
+    webhook: str | None = None  # events are posted there as JSON
+    webhook_token: SecretRef | None = None  # sent along as a bearer token
     rotate_at: Bytes = Bytes(256 << 20)  # the file is renamed with its time when it would grow past this
     keep: int = 0  # rotated files kept; 0: all
 

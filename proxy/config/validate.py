@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from ipaddress import ip_address
 
-from proxy.config import grants, issuers, pem, rotation, structs
+from proxy.config import grants, issuers, outbound, pem, rotation, structs
 from proxy.config.address import HOST, https_fault
 from proxy.config.overlap import clashes
 from proxy.config.problem import Problem, one_of, quoted, within
@@ -69,6 +69,7 @@ def problems(config: Config, now: datetime) -> Iterator[Problem]:
     yield from _client_certificates(config.listen.client_certificates, now)
     yield from _admin(config.admin, now)
     yield from _made_at_first_start(config)
+    yield from outbound.problems(config.audit)
     for name, credential in config.credentials.items():
         yield from _credential(within("credentials", name), name, credential, now)
     yield from _backends(config, now)

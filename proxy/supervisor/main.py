@@ -52,6 +52,7 @@ from proxy.supervisor.sockets import AddressUnusable, listen
 from proxy.supervisor.status import Overview
 from proxy.supervisor.store.database import StoreError
 from proxy.supervisor.watch import stamps
+from proxy.supervisor.webhook import Webhook
 from proxy.supervisor.workers import WorkerProcess
 from proxy.wire.tls import server_context
 from proxy.worker import raise_descriptor_limit
@@ -121,6 +122,8 @@ class Supervisor:
         self._audit = open_log(config, key, room)
         self.metrics = Metrics()
         self.events = Events()
+        self.webhook = Webhook(config.audit)
+        self.events.heard_by(self.webhook.hear)
         for doubt in self._audit.doubts:
             self.events.announce(Event("audit_log", "error", f"the audit log was tampered with or damaged: {doubt}"))
         self.keys = ClientKeyring(
@@ -147,6 +150,7 @@ class Supervisor:
                 greeting=self._greeting,
                 hear=self._hear,
                 gone=self._gone,
+                announce=self.events.announce,
             )
             for index in range(count)
         ]
@@ -168,6 +172,7 @@ class Supervisor:
             nursery.start_soon(self._refresher.run)
             nursery.start_soon(self.issuers.run)
             nursery.start_soon(self.keys.run)
+            nursery.start_soon(self.webhook.run)
             nursery.start_soon(self._tick)
             nursery.start_soon(self._watch)
             nursery.start_soon(self._vaults.run)
@@ -241,7 +246,8 @@ class Supervisor:
                 seen |= await trio.to_thread.run_sync(stamps, snapshots.files(config))
                 built = await trio.to_thread.run_sync(self._build, config, version, len(self.workers), held)
             except (ConfigError, key_vault.VaultFailed, OSError, ValueError) as error:
-                _log.error("configuration not reloaded, version %d stays: %s", version - 1, error)
+                text = f"configuration not reloaded, version {version - 1} stays: {error}"
+                self.events.announce(Event("configuration_refused", "error", text))
                 return self._reloaded(version - 1, str(error))
             self.config = config
             self._snapshot = built
@@ -254,7 +260,9 @@ class Supervisor:
                 worker.post(built)
             self._vaults.reconfigure(config, held)
             self.expiry.reconfigure(config, held)
-            _log.info("configuration version %d is in force", version)
+            self.webhook.reconfigure(config.audit)
+            text = f"configuration version {version} is in force"
+            self.events.announce(Event("configuration_reloaded", "info", text, {"version": version}))
             return self._reloaded(version, None)
 
     async def _rotate(self) -> None:
@@ -308,9 +316,8 @@ class Supervisor:
                 self.metrics.merge(worker, message)
             case BreakerChanged():
                 key = message.backend, message.deployment
-                self.breakers.setdefault(key, {})[worker] = BreakerSeen(
-                    message.state, message.reason, now + message.seconds
-                )
+                seen = BreakerSeen(message.state, message.reason, now + message.seconds)
+                self._breaker_seen(key, {**self.breakers.get(key, {}), worker: seen}, message.reason)
                 _log.warning("deployment %s/%s is %s at worker %d: %s", *key, message.state, worker, message.reason)
             case CertificateSeen():
                 self.expiry.saw(message)
@@ -324,8 +331,21 @@ class Supervisor:
     def _gone(self, worker: int) -> None:
         self._tell(self.budgets.worker_gone(worker, time.monotonic()))
         self.metrics.worker_gone(worker)
-        for states in self.breakers.values():
-            states.pop(worker, None)
+        for key, states in self.breakers.items():
+            self._breaker_seen(key, {w: seen for w, seen in states.items() if w != worker}, "worker gone")
+
+    def _breaker_seen(self, key: tuple[str, str], states: dict[int, BreakerSeen], reason: str) -> None:
+        """Keep what each worker sees; announce when the first sets a deployment aside, and the last takes it back."""
+        before = any(seen.state != "closed" for seen in self.breakers.get(key, {}).values())
+        after = any(seen.state != "closed" for seen in states.values())
+        self.breakers[key] = states
+        facts: dict[str, str | int | float] = {"backend": key[0], "deployment": key[1], "reason": reason}
+        if after and not before:
+            text = f"deployment {key[0]}/{key[1]} is set aside: {reason}"
+            self.events.announce(Event("breaker_opened", "warning", text, facts))
+        elif before and not after:
+            text = f"deployment {key[0]}/{key[1]} is used again"
+            self.events.announce(Event("breaker_closed", "info", text, facts))
 
     def _tell(self, outgoing: Outgoing) -> None:
         for worker, message in outgoing:

@@ -26,6 +26,7 @@ from proxy.record.metrics import (
     CERTIFICATE_EXPIRY,
     CONFIG_VERSION,
     CONNECTIONS_ACTIVE,
+    EVENTS_DROPPED,
     REQUESTS_ACTIVE,
     STREAMS_ACTIVE,
     WORKER_RESTARTS,
@@ -99,6 +100,7 @@ class Overview:
         metrics.set(CONFIG_VERSION, supervisor.version)
         metrics.set(AUDIT_RECORDS, supervisor.keeper.written)
         metrics.set(AUDIT_FAILURES, supervisor.keeper.failures)
+        metrics.set(EVENTS_DROPPED, supervisor.webhook.dropped)
         metrics.set(BUILD_INFO, 1, (__version__,))
         return metrics.render()
 

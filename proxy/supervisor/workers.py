@@ -18,6 +18,7 @@ import trio
 from proxy.channel import Channel, ChannelBroken
 from proxy.messages import Downward, Drain, MayRecord, Ready, Records, Uncounted, Upward, Written, decode_upward
 from proxy.record.journal import Journal
+from proxy.supervisor.events import Event
 from proxy.supervisor.records import RecordKeeper, Source
 
 _FIRST_BACKOFF = 0.05
@@ -52,6 +53,7 @@ class WorkerProcess:
         greeting: Callable[[], list[Downward]],
         hear: Callable[[int, Upward], None],
         gone: Callable[[int], None],
+        announce: Callable[[Event], None],
     ) -> None:
         self.index = index
         self.state = WorkerState.STARTING
@@ -65,6 +67,7 @@ class WorkerProcess:
         self._greeting = greeting
         self._hear = hear
         self._gone = gone
+        self._announce = announce
         self._channel: Channel | None = None
         self._generation = 0
         self._draining = False
@@ -94,8 +97,9 @@ class WorkerProcess:
                 break
             if time.monotonic() - began > _SETTLED_AFTER:
                 backoff = _FIRST_BACKOFF
-            _log.error("worker %d ended unasked (%s); a new one starts in %.2f s", self.index, _cause(code), backoff)
             self.restarts += 1
+            text = f"worker {self.index} ended unasked ({_cause(code)}); a new one starts in {backoff:.2f} s"
+            self._announce(Event("worker_lost", "error", text, {"worker": self.index, "restarts": self.restarts}))
             self._become(WorkerState.BACKING_OFF)
             await trio.sleep(backoff)
             backoff = min(backoff * 2, _BACKOFF_AT_MOST)

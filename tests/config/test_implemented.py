@@ -59,6 +59,7 @@ path = "log/audit.jsonl"
 required = true
 user = "hash"
 webhook = "https://hooks.example/hunter2"
+webhook_token = { env = "HOME" }
 [[issuers]]
 name = "contoso"
 issuer = "https://login.example/tenant/v2.0"
@@ -124,7 +125,6 @@ MISSING = [
     "listen.client_certificates.revocation",
     "listen.client_certificates.resumption",
     "state.redis",
-    "audit.webhook",
     "clients[0].on_disconnect",
     "clients[0].limits.tokens_per_day",
     "clients[0].limits.priority",

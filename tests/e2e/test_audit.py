@@ -16,6 +16,7 @@ from bench.mock.process import MockProcess
 from certs.pki import Pki
 from tests.e2e.gateway import Gateway, config_text, gateway, wait_for
 from tests.e2e.test_failures import ask, split
+from tests.supervisor.receiver import Receiver, receiver
 
 Ended = subprocess.CompletedProcess[str]
 
@@ -168,3 +169,30 @@ def test_guessing_is_slowed_down_and_who_shares_the_address_is_not(tmp_path: Pat
 def _told(running: Gateway, metric: str) -> str | None:
     text = running.api("GET", "/metrics").text
     return text if metric in text and 'unknown_key"} 15' in text else None
+
+
+def test_a_webhook_hears_what_happens(tmp_path: Path, pki: Pki, mock: MockProcess) -> None:
+    with receiver() as hook:
+        text = config_text(pki, mock, more=f'[audit]\nwebhook = "{hook.url}/hunter2"')
+        with gateway(tmp_path, pki, mock, text) as running:
+            os.kill(wait_for(lambda: running.api("GET", "/api/status").json()["workers"])[0]["pid"], signal.SIGKILL)
+            lost = wait_for(lambda: _posted(hook, "worker_lost"))
+            assert (lost["severity"], lost["facts"]["worker"]) == ("error", 0)
+            running.process.send_signal(signal.SIGHUP)
+            assert wait_for(lambda: _posted(hook, "configuration_reloaded"))["facts"] == {"version": 2}
+            running.config.write_text(text + "[nonsense]\n")
+            assert "nonsense" in wait_for(lambda: _posted(hook, "configuration_refused"))["message"]
+            mock.fault("error", instance="swc", status=401, code="401", times=1)
+            running.raw(ask(1))
+            opened = wait_for(lambda: _posted(hook, "breaker_opened"))
+            assert opened["facts"] == {"backend": "swc", "deployment": "gpt-4o", "reason": "misconfigured"}
+            with no_room_to_write(running):
+                running.raw(ask(1))
+                assert wait_for(lambda: _posted(hook, "audit_log"))["severity"] == "error"
+            assert "hunter2" not in running.log
+            assert "penstock_events_dropped_total 0\n" in running.api("GET", "/metrics").text
+    mock.clear()
+
+
+def _posted(hook: Receiver, kind: str) -> dict[str, Any] | None:
+    return next((body for body in hook.bodies if body["kind"] == kind), None)
