@@ -100,21 +100,34 @@ def parse(token: bytes) -> Parsed:
     return Parsed(header, claims, token[: -len(parts[2]) - 1], signature)
 
 
+class _Ready:
+    """An issuer's keys, made ready when they have changed; one for all tenants of a template."""
+
+    def __init__(self) -> None:
+        self._version = -1
+        self._keys: list[jwks.PublicKey] = []
+
+    def keys(self, told: IssuerKeys) -> list[jwks.PublicKey]:
+        if told.version != self._version:
+            self._keys = [jwks.load(key) for key in told.keys]
+            self._version = told.version
+        return self._keys
+
+
 class Verifier:
     """One issuer's rules. `iss` is its name in tokens, with `tenant` in the template's place if it has one."""
 
-    def __init__(self, issuer: Issuer, iss: str, tenant: str | None = None) -> None:
+    def __init__(self, issuer: Issuer, iss: str, tenant: str | None = None, ready: _Ready | None = None) -> None:
         self.issuer = issuer
+        self.tenant = tenant
         self._iss = iss
-        self._tenant = tenant
+        self._ready = ready or _Ready()
         self._types = frozenset(_type(entry) for entry in issuer.types)
         self._leeway = float(issuer.leeway)
         self._required = {
             name: frozenset((allowed,) if isinstance(allowed, str) else allowed)
             for name, allowed in issuer.required_claims.items()
         }
-        self._version = -1
-        self._keys: list[jwks.PublicKey] = []
 
     def verify(self, parsed: Parsed, keys: IssuerKeys | None, now: float) -> Verified:
         """What the token says, if it is good. Raises `TokenFault`, or `UnknownKey` where newer keys may help."""
@@ -147,10 +160,8 @@ class Verifier:
             raise TokenFault("kid")
         if keys is None:
             raise UnknownKey
-        if keys.version != self._version:
-            self._keys = [jwks.load(key) for key in keys.keys]
-            self._version = keys.version
-        named = self._keys if kid is None else [key for key in self._keys if key.kid == kid]
+        ready = self._ready.keys(keys)
+        named = ready if kid is None else [key for key in ready if key.kid == kid]
         if not named:
             raise UnknownKey
         fitting = [key for key in named if alg in key.algorithms]
@@ -160,13 +171,13 @@ class Verifier:
             raise TokenFault("kid")
         (key,) = fitting
         # Keys that many tenants' issuers share say whose they are, and another's proves nothing here.
-        if self._tenant is not None and (key.issuer or self._iss).replace(TENANT, self._tenant) != self._iss:
+        if self.tenant is not None and (key.issuer or self._iss).replace(TENANT, self.tenant) != self._iss:
             raise TokenFault("key_issuer")
         return key.key
 
     def _judge_claims(self, claims: dict[str, Any], now: float) -> Verified:
         issuer = self.issuer
-        if self._tenant is not None and claims.get("tid") != self._tenant:
+        if self.tenant is not None and claims.get("tid") != self.tenant:
             raise TokenFault("tid")
         if _texts(claims, "aud").isdisjoint(issuer.audiences):
             raise TokenFault("aud")
@@ -210,9 +221,10 @@ def verifiers(issuers: Iterable[Issuer]) -> dict[str, Verifier]:
     for issuer in issuers:
         if TENANT not in issuer.issuer:
             found[issuer.issuer] = Verifier(issuer, issuer.issuer)
+        ready = _Ready()
         for tenant in issuer.tenants:
             iss = issuer.issuer.replace(TENANT, tenant)
-            found[iss] = Verifier(issuer, iss, tenant)
+            found[iss] = Verifier(issuer, iss, tenant, ready)
     return found
 
 

@@ -137,7 +137,7 @@ class _Unsigned(Directory):
 
     def __init__(self, config: Config) -> None:
         super().__init__(config.clients, config.issuers)
-        self._verifiers = {iss: _Claims(rules.issuer, iss, rules._tenant) for iss, rules in self._verifiers.items()}
+        self._verifiers = {iss: _Claims(rules.issuer, iss, rules.tenant) for iss, rules in self._verifiers.items()}
 
 
 class _Claims(Verifier):
