@@ -20,6 +20,7 @@ _REQUESTS = b"x-ratelimit-limit-requests: %d\r\nx-ratelimit-remaining-requests: 
 _TOKENS = b"x-ratelimit-limit-tokens: %d\r\nx-ratelimit-remaining-tokens: %d"
 _CHALLENGE = b'Bearer realm="penstock"'
 _INVALID = _CHALLENGE + b', error="invalid_token"'
+_INSUFFICIENT = _CHALLENGE + b', error="insufficient_scope"'
 _OF_TOKENS = frozenset((Reason.INVALID_TOKEN, Reason.UNKNOWN_TOKEN_CLIENT))
 """What a client is told that it presented a bad token (RFC 6750 section 3.1)."""
 _PATIENCE = 60.0
@@ -43,6 +44,8 @@ def refusal(refused: Refused, request_id: str, *, close: bool) -> tuple[bytes, b
         headers.append((b"x-should-retry", b"false"))
     if terms.status == 401:
         headers.append((b"www-authenticate", _INVALID if refused.reason in _OF_TOKENS else _CHALLENGE))
+    if refused.reason is Reason.SCOPE_MISSING:
+        headers.append((b"www-authenticate", _INSUFFICIENT))
     if terms.status == 405:
         headers.append((b"allow", b"POST" if refused.rule != "models" else b"GET, HEAD"))
     if close:

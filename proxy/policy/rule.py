@@ -19,6 +19,7 @@ FIELDS = (
     + ("streaming", "max_choices", "max_tokens")
 )  # fmt: skip
 
+_KINDS = ("tools", "images", "audio")
 _SHOWN = 200
 
 
@@ -65,7 +66,7 @@ class Rule:
         self.anyone = not self._required
         """Whoever the client lets in."""
         self.features = frozenset(grant.features)
-        self._forbidden = tuple(kind for kind in ("tools", "images", "audio") if getattr(grant, kind) == "forbidden")
+        self._forbidden = tuple(kind for kind in _KINDS if getattr(grant, kind) == "forbidden")
         self._streaming = grant.streaming
         self._max_choices = grant.max_choices
         self.max_tokens = grant.max_tokens
@@ -130,6 +131,19 @@ class Rule:
     def judge(self, operation: Operation, model: str, principal: Principal, request: Request | None) -> Miss | None:
         """Why it does not allow a request, if so."""
         return self.uncovered(operation.name, model) or self.unmet(principal) or self.exceeded(operation, request)
+
+
+def described(grant: Grant) -> str:
+    """A grant in one line, for people."""
+    parts = [f"{', '.join(grant.operations)} on {', '.join(grant.models)}"]
+    required = [(field, getattr(grant, field)) for field in ("users", "groups", "roles", "scopes")]
+    parts += [f"{field}: {' or '.join(names)}" for field, names in required if names]
+    if grant.features:
+        parts.append(f"with {', '.join(grant.features)}")
+    bounds = [(field, getattr(grant, field)) for field in ("max_tokens", "max_choices", "streaming")]
+    parts += [f"{field} {bound}" for field, bound in bounds if bound is not None]
+    parts += [f"{kind} forbidden" for kind in _KINDS if getattr(grant, kind) == "forbidden"]
+    return "; ".join(parts)
 
 
 _NOTHING = Request({}, None)

@@ -18,6 +18,7 @@ from proxy.admin.view import (
     WorkerStatus,
 )
 from proxy.config.structs import Client, Issuer
+from proxy.policy.rule import described
 from proxy.record.metrics import (
     AUDIT_FAILURES,
     AUDIT_RECORDS,
@@ -165,12 +166,16 @@ class Overview:
             ("tokens_per_minute", usage.tokens_per_minute, usage.tokens),
             ("concurrent_requests", usage.concurrent_requests, usage.concurrent),
         ]
-        kinds = (("certificate", client.certificate is not None), ("key", client.keys or bool(client.key_hashes)))
+        kinds = (
+            ("certificate", client.certificate is not None),
+            ("token", client.token is not None),
+            ("key", client.keys or bool(client.key_hashes)),
+        )
         return ClientStatus(
             name=client.name,
             tenant=client.tenant,
             credentials=tuple(kind for kind, has in kinds if has),
-            grants=tuple(f"{', '.join(g.operations)} on {', '.join(g.models)}" for g in client.grants),
+            grants=tuple(described(grant) for grant in client.grants),
             limits=tuple(LimitStatus(name=name, limit=limit, used=used) for name, limit, used in limits if limit),
         )
 

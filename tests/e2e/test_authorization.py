@@ -253,6 +253,8 @@ def test_what_a_token_may_do(
     record = bounded.record_of(answer.headers["x-request-id"])
     assert (record["client"], record["rule"]) == ("people", rule)
     assert record["reason"] == (None if outcome == "allowed" else outcome)
+    challenge = 'Bearer realm="penstock", error="insufficient_scope"' if outcome == "scope_missing" else None
+    assert answer.headers.get("www-authenticate") == challenge
     explained(bounded, record, target, body, token=token)
 
 

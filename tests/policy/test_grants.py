@@ -11,6 +11,7 @@ from proxy.identity.principal import Principal
 from proxy.policy.grants import Permissions
 from proxy.policy.operations import OPERATIONS
 from proxy.policy.request import Request
+from proxy.policy.rule import described
 from proxy.refusal import Reason, Refused
 
 MODELS = frozenset(("gpt-4o", "gpt-4o-mini", "text-embedding-3-small", "tts"))
@@ -341,3 +342,19 @@ def test_the_first_grant_that_allows_decides_and_no_other_does(
     assert [verdict.grant for verdict in verdicts if verdict.miss is None] == expected
     denied = decide(Permissions(Client(name="c"), MODELS), operation, model, who, asked)
     assert denied == (Reason.NOT_GRANTED, "no grants")
+
+
+def test_a_grant_in_one_line() -> None:
+    assert described(Grant(**EVERY)) == "* on *"
+    grant = Grant(
+        models=("a", "b*"),
+        operations=("chat.completions",),
+        scopes=("r", "w"),
+        features=("background",),
+        max_tokens=64,
+        streaming="required",
+        tools="forbidden",
+    )
+    assert described(grant) == (
+        "chat.completions on a, b*; scopes: r or w; with background; max_tokens 64; streaming required; tools forbidden"
+    )
