@@ -1,4 +1,4 @@
-"""What single steps of a request cost, in microseconds of CPU time: identity on the hot path.
+"""What single steps of a request cost, in microseconds of CPU time: identity and authorization on the hot path.
 
 The best of several rounds, so that what else runs on the machine counts least; each round is the mean of many calls.
 """
@@ -13,23 +13,29 @@ from typing import TypeAlias
 import msgspec
 
 from bench.mock.mint import KeyPair, TokenIssuer
-from proxy.config.structs import CertificateMatch, Client, Issuer, TokenMatch
+from proxy.config.structs import CertificateMatch, Client, Grant, Issuer, TokenMatch
 from proxy.identity import jwks
 from proxy.identity.authenticate import Directory, Presented
 from proxy.identity.certificate import CertificateFacts
 from proxy.identity.key import RANDOM_BYTES, KeyedHash, make
 from proxy.identity.known import ClientKey, IssuerKeys, Known
+from proxy.identity.principal import Principal
 from proxy.identity.token import Verifier, parse
+from proxy.policy.grants import Permissions
+from proxy.policy.operations import OPERATIONS
+from proxy.policy.request import Request, read_json
 
 _ROUNDS = 7
 _LASTS = 0.1  # seconds, a round
 _GROUPS = 16  # of a token as large as Entra's are
+_CHAT = OPERATIONS["chat.completions"]
 Step: TypeAlias = tuple[str, Callable[[], object]]
 
 
 def run(output: Path | None) -> int:
     """`python -m bench micro`: print each step's cost, and write them to a file if one is named; the exit code."""
-    figures = {name: round(_cost(step), 2) for name, step in _steps()}
+    steps = (*_of_identity(), *_of_authorization())
+    figures = {name: round(_cost(step), 2) for name, step in steps}
     for name, cost in figures.items():
         print(f"{name:44} {cost:8.2f} µs")
     if output is not None:
@@ -52,7 +58,7 @@ def _timed(step: Callable[[], object], calls: int) -> float:
     return time.process_time() - began
 
 
-def _steps() -> Iterator[Step]:
+def _of_identity() -> Iterator[Step]:
     keys = [KeyPair("es", "ES256"), KeyPair("rs", "RS256"), KeyPair("ed", "EdDSA")]
     issuer = TokenIssuer("https://issuer.example", *keys)
     known, now = Known(), time.time()
@@ -88,6 +94,39 @@ def _steps() -> Iterator[Step]:
         yield what, _bound(directory, presented, known, now)
     for alg, token in tokens.items():
         yield f"a token, for the first time, {alg}", _verified(settings, token, known.signing_keys["issuer"], now)
+
+
+def _of_authorization() -> Iterator[Step]:
+    """A grant's part of a request: its head is admitted and its body authorized, and the body is read."""
+    plain = Grant(models=("gpt-4o",), operations=("chat.completions", "embeddings"))
+    full = Grant(
+        models=("gpt-*",),
+        operations=("chat.completions",),
+        scopes=("chat.read", "chat.write"),
+        roles=("service",),
+        max_tokens=4096,
+        max_choices=1,
+        streaming="required",
+        tools="forbidden",
+        images="forbidden",
+        audio="forbidden",
+    )
+    message = {"role": "user", "content": "What does a penstock do? " * 20}
+    body = json.dumps({"model": "gpt-4o", "messages": [message], "max_tokens": 64, "stream": True}).encode()
+    who = Principal("a", None, "token", "", scopes=frozenset(("chat.write",)), roles=frozenset(("service",)))
+    for what, grant in (("a grant without conditions", plain), ("a grant with every condition", full)):
+        permissions = Permissions(Client(name="a", grants=(grant,)), frozenset(("gpt-4o",)))
+        yield what, _granted(permissions, who, read_json(_CHAT, body, permissions.closely))
+    yield "a body, read", lambda: read_json(_CHAT, body)
+    yield "a body, read closely", lambda: read_json(_CHAT, body, closely=True)
+
+
+def _granted(permissions: Permissions, who: Principal, request: Request) -> Callable[[], object]:
+    def step() -> None:
+        permissions.admit(_CHAT, "gpt-4o", who)
+        permissions.authorize(_CHAT, "gpt-4o", who, request)
+
+    return step
 
 
 def _bound(directory: Directory, presented: Presented, known: Known, now: float) -> Callable[[], object]:
