@@ -1,28 +1,21 @@
 """Client keys over the admin address: what can be asked and what is shown. A key itself is shown once, when it is made.
 
-    GET  /api/keys                              all keys
-    POST /api/keys               {client, …}    issue
-    POST /api/keys/rotate        {client, …}    issue a second one, and perhaps let the first end later
-    POST /api/keys/{id}/revoke                  revoke
-
-These are the only requests here with a body: JSON, and said to be, which no form of another site can do.
+GET  /api/keys                              all keys
+POST /api/keys               {client, …}    issue
+POST /api/keys/rotate        {client, …}    issue a second one, and perhaps let the first end later
+POST /api/keys/{id}/revoke                  revoke
 """
 
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing
 from typing import Any, Literal, Protocol, TypeVar
 
 import msgspec
-import trio
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from proxy.admin.guard import BODY_AT_MOST
+from proxy.admin.body import Cannot, read_body
 from proxy.refusal import error_body
-
-_BODY_WITHIN = 10.0
-
 
 State = Literal["live", "suspended", "expired", "revoked"]
 
@@ -68,15 +61,6 @@ class RotateKey(IssueKey, frozen=True, kw_only=True, forbid_unknown_fields=True)
     old_expires: str | None = None
 
 
-class Cannot(Exception):
-    """What was asked for cannot be done as things are; the message says why."""
-
-    def __init__(self, status: int, code: str, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = code
-
-
 class Keys(Protocol):
     """Who answers. What changes keys raises `Cannot`."""
 
@@ -101,10 +85,10 @@ def key_routes(keys: Keys) -> list[Route]:
         return _json(_Listing(keys.listing()))
 
     async def issue(request: Request) -> Response:
-        return await _answer(201, keys.issue, await _read(request, IssueKey))
+        return await _answer(201, keys.issue, await read_body(request, IssueKey))
 
     async def rotate(request: Request) -> Response:
-        return await _answer(201, keys.rotate, await _read(request, RotateKey))
+        return await _answer(201, keys.rotate, await read_body(request, RotateKey))
 
     async def revoke(request: Request) -> Response:
         return await _answer(200, keys.revoke, request.path_params["key_id"])
@@ -124,27 +108,6 @@ async def _answer(status: int, do: Callable[[T], Awaitable[Any]], wanted: T | Ca
         return _json(await do(wanted), status)
     except Cannot as cannot:
         return Response(error_body(cannot.code, str(cannot)), cannot.status, media_type="application/json")
-
-
-async def _read(request: Request, kind: type[T]) -> T | Cannot:
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        return Cannot(415, "UnsupportedMediaType", "The content type must be application/json.")
-    body = bytearray()
-    try:
-        with trio.fail_after(_BODY_WITHIN):
-            async with aclosing(request.stream()) as parts:
-                async for part in parts:
-                    body += part
-                    if len(body) > BODY_AT_MOST:
-                        return Cannot(413, "RequestTooLarge", f"The request body is larger than {BODY_AT_MOST} bytes.")
-    except (trio.TooSlowError, ClientDisconnect):
-        return Cannot(408, "RequestTimeout", "The request body did not arrive in time.")
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except msgspec.ValidationError as error:
-        return Cannot(400, "BadRequest", f"{error}.")
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return Cannot(400, "BadRequest", "The request body is not JSON.")
 
 
 def _json(content: Any, status: int = 200) -> Response:

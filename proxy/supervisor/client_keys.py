@@ -12,7 +12,8 @@ from typing import TypeVar
 
 import trio
 
-from proxy.admin.keys import Cannot, IssueKey, KeyStatus, NewKey, RotateKey
+from proxy.admin.body import Cannot
+from proxy.admin.keys import IssueKey, KeyStatus, NewKey, RotateKey
 from proxy.config.structs import Client, State
 from proxy.identity.known import ClientKey
 from proxy.messages import ClientKeys, ClientKeysChanged, KeysUsed

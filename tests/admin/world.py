@@ -6,8 +6,9 @@ from contextlib import asynccontextmanager
 import httpx
 import trio
 
+from proxy.admin.body import Cannot
 from proxy.admin.explain import Question
-from proxy.admin.keys import Cannot, IssueKey, KeyStatus, NewKey, RotateKey
+from proxy.admin.keys import IssueKey, KeyStatus, NewKey, RotateKey
 from proxy.admin.server import serve_admin, serve_health
 from proxy.admin.view import (
     CertificateStatus,

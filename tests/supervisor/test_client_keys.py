@@ -8,7 +8,8 @@ import pytest
 import trio
 import trio.testing
 
-from proxy.admin.keys import Cannot, IssueKey, RotateKey
+from proxy.admin.body import Cannot
+from proxy.admin.keys import IssueKey, RotateKey
 from proxy.config.structs import Client, SecretRef, State
 from proxy.identity.key import KeyedHash
 from proxy.identity.known import ClientKey
