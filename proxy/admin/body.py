@@ -1,4 +1,4 @@
-"""A request's body on the admin address: JSON, and said to be, which no form of another site can do; small, and soon."""
+"""A request's body on the admin address: JSON, and said to be, which no form of another site can do; small; soon."""
 
 from contextlib import aclosing
 from typing import TypeVar
