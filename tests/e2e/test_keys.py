@@ -2,6 +2,8 @@
 
 import base64
 import json
+import os
+import signal
 import time
 from collections.abc import Iterator
 
@@ -15,6 +17,7 @@ from proxy.supervisor.store.keys import KeyStore
 from tests.e2e.gateway import KEY, Gateway, config_text, gateway, hashed, wait_for
 from tests.e2e.test_failures import newest, split
 from tests.e2e.test_hostile import CHAT, request
+from tests.e2e.test_life import serving
 
 CLIENTS = """
 [[clients]]
@@ -218,3 +221,11 @@ def test_nothing_shows_a_key(keyed: Gateway, words: dict[str, str]) -> None:
     assert f"key_issued: {words['live id']} of client turbine" in keyed.log
     assert f"key_revoked: {words['revoked id']} of client meter" in keyed.log
     assert words["live id"] in keyed.api("GET", "/").text
+
+
+def test_a_worker_that_comes_later_knows_all_keys(keyed: Gateway, words: dict[str, str]) -> None:
+    before = {worker["pid"] for worker in serving(keyed, 2) or []}
+    for pid in before:
+        os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: before.isdisjoint({worker["pid"] for worker in serving(keyed, 2) or [{"pid": min(before)}]}))
+    assert [_status(keyed, words[word]) for word in ("live", "second", "revoked", "expired")] == [200, 200, 401, 401]
