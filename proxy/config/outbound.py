@@ -14,8 +14,9 @@ _REMEDY = 'give "https://", a host and a path; "http://" only to this machine it
 
 
 def problems(audit: Audit) -> Iterator[Problem]:
-    """What is wrong with `audit.webhook`. An address is never quoted: many hold a secret."""
-    for name, url, token in (("webhook", audit.webhook, audit.webhook_token),):
+    """What is wrong with `audit.webhook` and `audit.otlp`. An address is never quoted: many hold a secret."""
+    placed = (("webhook", audit.webhook, audit.webhook_token), ("otlp", audit.otlp, audit.otlp_token))
+    for name, url, token in placed:
         if url is not None and not _is_safe(url):
             yield Problem(f"audit.{name}", "is no address that this may be sent to", _REMEDY)
         if token is not None:

@@ -119,6 +119,8 @@ class Audit(Table, frozen=True, kw_only=True):
     user: Literal["plain", "hash", "none"] = "plain"
     webhook: str | None = None  # events are posted there as JSON
     webhook_token: SecretRef | None = None  # sent along as a bearer token
+    otlp: str | None = None  # records go there as OTLP logs; usually ends with /v1/logs
+    otlp_token: SecretRef | None = None
     rotate_at: Bytes = Bytes(256 << 20)  # the file is renamed with its time when it would grow past this
     keep: int = 0  # rotated files kept; 0: all
 

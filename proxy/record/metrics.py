@@ -58,6 +58,7 @@ CONFIG_VERSION = "penstock_config_version"
 CONFIG_RELOADS = "penstock_config_reloads_total"
 AUDIT_RECORDS = "penstock_audit_records_total"
 AUDIT_FAILURES = "penstock_audit_failures_total"
+AUDIT_EXPORT_DROPPED = "penstock_audit_export_dropped_total"
 EVENTS_DROPPED = "penstock_events_dropped_total"
 JOURNAL_OVERFLOW = "penstock_journal_overflow_total"
 LABEL_OVERFLOW = "penstock_label_overflow_total"
@@ -118,6 +119,7 @@ METRICS: dict[str, Metric] = {
     CONFIG_RELOADS: Metric(Kind.COUNTER, "Reloads of the configuration, by result.", ("result",)),
     AUDIT_RECORDS: Metric(Kind.COUNTER, "Records written to the audit log."),
     AUDIT_FAILURES: Metric(Kind.COUNTER, "Failed writes to the audit log."),
+    AUDIT_EXPORT_DROPPED: Metric(Kind.COUNTER, "Audit records that the OTLP collector did not take."),
     EVENTS_DROPPED: Metric(Kind.COUNTER, "Events that the webhook did not take."),
     JOURNAL_OVERFLOW: Metric(Kind.COUNTER, "Requests for which a worker's journal had no room."),
     LABEL_OVERFLOW: Metric(

@@ -44,6 +44,7 @@ from proxy.supervisor.client_keys import ClientKeyring
 from proxy.supervisor.credentials import Refresher
 from proxy.supervisor.events import Event, Events
 from proxy.supervisor.expiry import Expiry
+from proxy.supervisor.export import Exporter
 from proxy.supervisor.issuers import Issuers
 from proxy.supervisor.records import RecordKeeper
 from proxy.supervisor.room import Room
@@ -124,6 +125,7 @@ class Supervisor:
         self.events = Events()
         self.webhook = Webhook(config.audit)
         self.events.heard_by(self.webhook.hear)
+        self.exporter = Exporter(config.audit)
         for doubt in self._audit.doubts:
             self.events.announce(Event("audit_log", "error", f"the audit log was tampered with or damaged: {doubt}"))
         self.keys = ClientKeyring(
@@ -137,6 +139,7 @@ class Supervisor:
             counted=self.metrics.count_usage,
             lost=self.metrics.count_lost,
             announce=self.events.announce,
+            wrote=self.exporter.take,
             room=room,
         )
         self.budgets = Budgets({client.name: client.limits for client in config.clients}, count)
@@ -173,6 +176,7 @@ class Supervisor:
             nursery.start_soon(self.issuers.run)
             nursery.start_soon(self.keys.run)
             nursery.start_soon(self.webhook.run)
+            nursery.start_soon(self.exporter.run)
             nursery.start_soon(self._tick)
             nursery.start_soon(self._watch)
             nursery.start_soon(self._vaults.run)
@@ -261,6 +265,7 @@ class Supervisor:
             self._vaults.reconfigure(config, held)
             self.expiry.reconfigure(config, held)
             self.webhook.reconfigure(config.audit)
+            self.exporter.reconfigure(config.audit)
             text = f"configuration version {version} is in force"
             self.events.announce(Event("configuration_reloaded", "info", text, {"version": version}))
             return self._reloaded(version, None)

@@ -57,7 +57,8 @@ class RecordKeeper:
     """`written` and `failures` count records in the file, and attempts to write that failed.
 
     `counted` hears of each record whose usage the tokenizer has counted, `lost` of each that a lost worker left open,
-    `announce` of a log that cannot be written. With `room`, workers are granted it ahead.
+    `announce` of a log that cannot be written, `wrote` of the records that are in it, as they are. With `room`, workers
+    are granted it ahead.
     """
 
     def __init__(
@@ -67,12 +68,14 @@ class RecordKeeper:
         counted: Callable[[Record], None],
         lost: Callable[[Record], None],
         announce: Callable[[Event], None],
+        wrote: Callable[[list[bytes]], None] = lambda _: None,
         room: Room | None = None,
     ) -> None:
         self._audit = audit
         self._counted = counted
         self._lost = lost
         self._announce = announce
+        self._wrote = wrote
         self._room = room
         self._sources: set[Source] = set()
         self._underway = 0
@@ -185,7 +188,7 @@ class RecordKeeper:
         lines = [line for _, _, line in batch]
         while True:
             try:
-                await trio.to_thread.run_sync(self._audit.append, lines)
+                appended = await trio.to_thread.run_sync(self._audit.append, lines)
             except AuditWriteError as error:
                 self.failures += 1
                 if not self.failing:
@@ -200,6 +203,7 @@ class RecordKeeper:
             self.failing = False
             self._announce(Event("audit_log", "info", "the audit log is written again"))
         self.written += len(batch)
+        self._wrote(appended.lines)
         done: dict[Source, list[int]] = {}
         for source, slot, _ in batch:
             if source is not None and slot >= 0:

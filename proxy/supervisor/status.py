@@ -20,6 +20,7 @@ from proxy.admin.view import (
 from proxy.config.structs import Client, Issuer
 from proxy.policy.rule import described
 from proxy.record.metrics import (
+    AUDIT_EXPORT_DROPPED,
     AUDIT_FAILURES,
     AUDIT_RECORDS,
     BACKEND_STATE,
@@ -101,6 +102,7 @@ class Overview:
         metrics.set(CONFIG_VERSION, supervisor.version)
         metrics.set(AUDIT_RECORDS, supervisor.keeper.written)
         metrics.set(AUDIT_FAILURES, supervisor.keeper.failures)
+        metrics.set(AUDIT_EXPORT_DROPPED, supervisor.exporter.dropped)
         metrics.set(EVENTS_DROPPED, supervisor.webhook.dropped)
         metrics.set(BUILD_INFO, 1, (__version__,))
         return metrics.render()

@@ -60,6 +60,8 @@ required = true
 user = "hash"
 webhook = "https://hooks.example/hunter2"
 webhook_token = { env = "HOME" }
+otlp = "https://collector.example/v1/logs"
+otlp_token = { env = "HOME" }
 [[issuers]]
 name = "contoso"
 issuer = "https://login.example/tenant/v2.0"

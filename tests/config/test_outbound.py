@@ -41,9 +41,10 @@ def test_addresses_that_are_safe(judge: Judge, url: str) -> None:
         "",
     ],
 )
-def test_addresses_that_are_not(judge: Judge, url: str) -> None:
-    (problem,) = judge(line(f'webhook = "{url}"'))
-    assert problem.startswith("audit.webhook: is no address that this may be sent to; ")
+@pytest.mark.parametrize("key", ["webhook", "otlp"])
+def test_addresses_that_are_not(judge: Judge, key: str, url: str) -> None:
+    (problem,) = judge(line(f'{key} = "{url}"'))
+    assert problem.startswith(f"audit.{key}: is no address that this may be sent to; ")
     assert "hunter2" not in problem
 
 
