@@ -7,6 +7,7 @@ version that is fit to be served: while the vault is out, or what it gives is of
 
 import base64
 import binascii
+import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Literal
@@ -40,6 +41,8 @@ _CERTIFICATES = 20
 _API_VERSION = "7.4"  # in every cloud; nothing newer is made use of
 _PEM = "application/x-pem-file"
 _PKCS12 = "application/x-pkcs12"
+
+_log = logging.getLogger("penstock.key_vault")
 
 Held = Mapping[KeyVaultRef, ServerCertificate]
 
@@ -201,12 +204,16 @@ async def fetch_all(config: Config, refs: Iterable[KeyVaultRef], fetch: Fetch) -
 async def first(config: Config, within: float, *, fetch: Fetch = fetch) -> dict[KeyVaultRef, ServerCertificate]:
     """What is needed to start, asked for again and again for `within` seconds. Raises `VaultFailed`."""
     deadline = trio.current_time() + within
+    told = False
     while True:
         try:
             return await fetch_all(config, references(config), fetch)
-        except VaultFailed:
+        except VaultFailed as failed:
             if trio.current_time() + _AGAIN > deadline:
                 raise
+            if not told:
+                told = True
+                _log.warning("%s; it is waited for, at most %.0f s", failed, within)
         await trio.sleep(_AGAIN)
 
 
