@@ -1,7 +1,8 @@
 """The development PKI: a root for servers, one for clients, good certificates, and every kind of bad one tests need.
 
 Nothing of it is for production, and nothing of it is committed: it is made when it is needed, and again when less than
-a week of it is left. The authorities' keys are never written: what is made is all that is ever signed.
+a week of it is left. The authorities' keys are not written, so what is made is all that is ever signed, unless they are
+asked for: tests and the mock sign CRLs, OCSP answers and bad certificates with those of the clients' authorities.
 """
 
 import ipaddress
@@ -55,7 +56,17 @@ class Pki(msgspec.Struct, frozen=True):
 
     @property
     def client_crl(self) -> Path:
+        """Of the intermediate, then of the root."""
         return self.directory / "client.crl"
+
+    @property
+    def client_root_key(self) -> Path:
+        """There only if it was asked for, as is the next."""
+        return self.directory / "client-root.key"
+
+    @property
+    def client_intermediate_key(self) -> Path:
+        return self.directory / "client-intermediate.key"
 
 
 class _Authority:
@@ -133,17 +144,18 @@ def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
     )
 
 
-def build(directory: Path, algorithm: Algorithm = "ec") -> Pki:
+def build(directory: Path, algorithm: Algorithm = "ec", *, authorities: bool = False) -> Pki:
     """Make the PKI in `directory`, or use the one that is there while more than a week of it is left.
 
-    Raises `OSError` where it cannot be written.
+    `authorities`: write the keys of the clients' authorities, too. Raises `OSError` where it cannot be written.
     """
     pki = Pki(directory, {name: Pair(directory / f"{name}.pem", directory / f"{name}.key") for name in _NAMES})
-    if not _usable(pki, algorithm):
+    keyed = pki.client_root_key.exists() and pki.client_intermediate_key.exists()
+    if not _usable(pki, algorithm) or (authorities and not keyed):
         directory.mkdir(parents=True, exist_ok=True)
         # Removed first and written last: while it is there, all the rest is, and of one making.
         pki.server_root.unlink(missing_ok=True)
-        _make_clients(pki, algorithm)
+        _make_clients(pki, algorithm, authorities=authorities)
         _make_servers(pki, algorithm)
     return pki
 
@@ -177,12 +189,16 @@ def _make_servers(pki: Pki, algorithm: Algorithm) -> None:
     _write(pki.server_root, root.certificate)
 
 
-def _make_clients(pki: Pki, algorithm: Algorithm) -> None:
+def _make_clients(pki: Pki, algorithm: Algorithm, *, authorities: bool) -> None:
     root = _Authority("CN=Devices Root,O=Contoso", algorithm)
     devices = _Authority("CN=Devices CA,O=Contoso", algorithm, root)
     stranger = _Authority("CN=Stranger CA,O=Elsewhere", algorithm)
     _write(pki.client_root, root.certificate)
     _write(pki.client_intermediate, devices.certificate)
+    for path, authority in ((pki.client_root_key, root), (pki.client_intermediate_key, devices)):
+        path.unlink(missing_ok=True)
+        if authorities:
+            _write_key(path, authority.key)
     purpose = ExtendedKeyUsageOID.CLIENT_AUTH
 
     def uri(name: str) -> list[x509.GeneralName]:
@@ -206,21 +222,17 @@ def _make_clients(pki: Pki, algorithm: Algorithm) -> None:
     _write_pair(pki.pairs["untrusted"], key, leaf, stranger.certificate)
     alone = _Authority("CN=turbine-7,O=Contoso", algorithm)
     _write_pair(pki.pairs["self-signed"], alone.key, alone.certificate)
-    _write_crl(pki.client_crl, devices, made["revoked"][0])
+    pki.client_crl.write_bytes(_crl(devices, made["revoked"][0]) + _crl(root))
 
 
-def _write_crl(path: Path, authority: _Authority, revoked: x509.Certificate) -> None:
+def _crl(authority: _Authority, *revoked: x509.Certificate) -> bytes:
     now = datetime.now(UTC)
-    entry = x509.RevokedCertificateBuilder().serial_number(revoked.serial_number).revocation_date(now).build()
-    crl = (
-        x509.CertificateRevocationListBuilder()
-        .issuer_name(authority.name)
-        .last_update(now - timedelta(hours=1))
-        .next_update(now + _LIFE)
-        .add_revoked_certificate(entry)
-        .sign(authority.key, hashes.SHA256())
-    )
-    path.write_bytes(crl.public_bytes(serialization.Encoding.PEM))
+    builder = x509.CertificateRevocationListBuilder().issuer_name(authority.name)
+    builder = builder.last_update(now - timedelta(hours=1)).next_update(now + _LIFE)
+    for certificate in revoked:
+        entry = x509.RevokedCertificateBuilder().serial_number(certificate.serial_number).revocation_date(now)
+        builder = builder.add_revoked_certificate(entry.build())
+    return builder.sign(authority.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
 
 def _write(path: Path, *certificates: x509.Certificate) -> None:
@@ -229,10 +241,14 @@ def _write(path: Path, *certificates: x509.Certificate) -> None:
 
 def _write_pair(pair: Pair, key: _Key, *chain: x509.Certificate) -> None:
     _write(pair.certificate, *chain)
+    _write_key(pair.key, key)
+
+
+def _write_key(path: Path, key: _Key) -> None:
     secret = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    pair.key.unlink(missing_ok=True)
-    descriptor = os.open(pair.key, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    path.unlink(missing_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(secret)

@@ -12,6 +12,7 @@ rendering   answers, rendered once and kept
 answers     what an instance says, a pure function of the request: a receiver can check every byte
 
 Beside them: `config` the file, `faults` what can go wrong, `limits` what a deployment takes, `received` what was
-asked, `identity` IMDS and Entra, `oidc` issuers of tokens and `mint` their tokens, `vault` a Key Vault, `control` and
-`client` the address to steer it all, `main` the program, `process` the program for tests and the bench.
+asked, `identity` IMDS and Entra, `oidc` issuers of tokens and `mint` their tokens, `revocation` CRLs and OCSP, `vault`
+a Key Vault, `control` and `client` the address to steer it all, `main` the program, `process` the program for tests
+and the bench.
 """

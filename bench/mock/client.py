@@ -12,6 +12,7 @@ from bench.mock.control import Stats, TokenChange
 from bench.mock.faults import ENTRA, IDENTITY, Fault, Kind
 from bench.mock.oidc import Published
 from bench.mock.received import Shown
+from bench.mock.revocation import RevocationChange
 from bench.mock.vault import Secret, Version
 
 IdentityMode = Literal["ok", "down", "error", "throttle", "slow"]
@@ -68,6 +69,10 @@ class MockControl:
         """Put a secret's new version into the vault; the version."""
         answer = self._ask("PUT", "/vault", msgspec.json.encode(Secret(name, value, content_type)))
         return msgspec.json.decode(answer, type=Version).version
+
+    def revocation(self, **fields: object) -> None:
+        """Revoke, restore, or have CRLs and OCSP go wrong; the fields are those of `RevocationChange`."""
+        self._ask("PUT", "/revocation", msgspec.json.encode(msgspec.convert(fields, RevocationChange)))
 
     def received(
         self, instance: str | None = None, deployment: str | None = None, since: float = 0.0, last: int | None = None

@@ -6,11 +6,17 @@ identity = "127.0.0.1:0"             # the metadata endpoint (IMDS), plain HTTP
 entra = "127.0.0.1:0"                # the token endpoint, HTTPS
 issuers = "127.0.0.1:0"              # issuers of tokens, HTTPS: https://localhost:PORT/NAME
 vault = "127.0.0.1:0"                # a Key Vault, HTTPS, always called by number
+revocation = "127.0.0.1:0"           # CRLs and OCSP, plain HTTP
 control = "127.0.0.1:0"              # faults, what was received, counts; plain HTTP, loopback only
 token_life = "24h"
 client_ids = []                      # that the token endpoints know; none: any
 # client_secret = "…"                # that Entra accepts; absent: any
 remember = 10000                     # requests, for tests that ask what was received
+
+[[authorities]]                       # whose certificates can be revoked here
+name = "devices"
+certificate = "devices.pem"
+private_key = "devices.key"
 
 [[instances]]
 name = "swc-ptu"                     # also its place among instances that share a port: https://swc-ptu.localhost:PORT
@@ -35,13 +41,16 @@ import re
 import tomllib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import msgspec
 
 from bench.mock.faults import is_instance
+from bench.mock.revocation import AuthorityFiles
 from proxy.config.structs import Seconds, Table
 from proxy.config.units import parse_duration
+
+T = TypeVar("T", bound=Table)
 
 
 class MockConfigError(Exception):
@@ -75,11 +84,13 @@ class MockConfig(Table, frozen=True, kw_only=True):
     entra: str = "127.0.0.1:0"
     issuers: str = "127.0.0.1:0"
     vault: str = "127.0.0.1:0"
+    revocation: str = "127.0.0.1:0"
     control: str = "127.0.0.1:0"
     token_life: Seconds = Seconds(86400.0)
     client_ids: tuple[str, ...] = ()
     client_secret: str | None = None
     remember: int = 10_000
+    authorities: tuple[AuthorityFiles, ...] = ()
     instances: tuple[Instance, ...]
 
 
@@ -96,12 +107,17 @@ def load(path: Path) -> MockConfig:
         raise MockConfigError(f"{path}: {_explain(str(error))}") from None
     folder = path.resolve().parent
     config = msgspec.structs.replace(
-        config, certificate=str(folder / config.certificate), private_key=str(folder / config.private_key)
+        _placed(config, folder), authorities=tuple(_placed(one, folder) for one in config.authorities)
     )
     problems = [f"{path}: {problem}" for problem in _problems(config)]
     if problems:
         raise MockConfigError("\n".join(problems))
     return config
+
+
+def _placed(table: T, folder: Path) -> T:
+    paths = {name: str(folder / getattr(table, name)) for name in ("certificate", "private_key")}
+    return msgspec.structs.replace(table, **paths)
 
 
 def parse_address(text: str) -> tuple[str, int]:
@@ -152,7 +168,9 @@ def _explain(message: str) -> str:
     match = _AT.match(message)
     assert match is not None
     what, key = match["what"], match["key"] or ""
-    table = {"": MockConfig, "instances": Instance}.get(re.sub(r"\[.*?\]", "", key), Deployment)
+    table = {"": MockConfig, "instances": Instance, "authorities": AuthorityFiles}.get(
+        re.sub(r"\[.*?\]", "", key), Deployment
+    )
     unknown, missing = _UNKNOWN.fullmatch(what), _MISSING.fullmatch(what)
     if unknown is not None:
         return f"{f'{key}.{unknown[1]}'.lstrip('.')}: unknown key; allowed: {', '.join(table.__struct_fields__)}"
@@ -163,7 +181,7 @@ def _explain(message: str) -> str:
 
 def _problems(config: MockConfig) -> Iterator[str]:
     """What the types cannot say."""
-    addresses = [("identity", config.identity), ("entra", config.entra)]
+    addresses = [("identity", config.identity), ("entra", config.entra), ("revocation", config.revocation)]
     addresses += [("issuers", config.issuers), ("vault", config.vault), ("control", config.control)]
     addresses += [(f"instances[{n}].address", instance.address) for n, instance in enumerate(config.instances)]
     for key, address in addresses:

@@ -6,6 +6,7 @@ DELETE /faults      off, those that match ?instance=NAME&deployment=NAME&kind=KI
 PUT    /issuers     what an issuer publishes from now on: the fields of `bench.mock.oidc.Published`
 PUT    /vault       a secret's new version: the fields of `bench.mock.vault.Secret`
 PUT    /tokens      {"life": seconds of those to come, "revoke": true for those that were issued}
+PUT    /revocation  what is revoked, and what goes wrong: `bench.mock.revocation.RevocationChange`
 GET    /received    requests, the oldest first: ?instance=NAME&deployment=NAME&since=UNIX&last=NUMBER
 DELETE /received
 GET    /stats       `bench.mock.control.Stats`
@@ -24,6 +25,7 @@ from bench.mock.instance import Resource
 from bench.mock.oidc import Issuers, Published
 from bench.mock.received import Log
 from bench.mock.request import Request
+from bench.mock.revocation import RevocationChange, RevocationServer
 from bench.mock.vault import Secret, Vault
 
 _LAST = 100_000
@@ -57,6 +59,7 @@ class Control:
         issuers: Issuers,
         vault: Vault,
         counts: Counts,
+        revocation: RevocationServer,
     ) -> None:
         self._resources = resources
         self._faults = faults
@@ -65,6 +68,7 @@ class Control:
         self._issuers = issuers
         self._vault = vault
         self._counts = counts
+        self._revocation = revocation
         self._doors: dict[tuple[bytes, str], Callable[[bytes, dict[str, str]], object]] = {
             (b"PUT", "/faults"): self._switch_on,
             (b"GET", "/faults"): lambda *_: self._faults.on(),
@@ -72,6 +76,7 @@ class Control:
             (b"PUT", "/issuers"): lambda body, _: self._issuers.publish(msgspec.json.decode(body, type=Published)),
             (b"PUT", "/vault"): lambda body, _: self._vault.put(msgspec.json.decode(body, type=Secret)),
             (b"PUT", "/tokens"): self._change_tokens,
+            (b"PUT", "/revocation"): self._change_revocation,
             (b"GET", "/received"): self._show,
             (b"DELETE", "/received"): lambda *_: self._log.clear(),
             (b"GET", "/stats"): lambda *_: self.stats(),
@@ -121,6 +126,9 @@ class Control:
             self._tokens.life = change.life
         if change.revoke:
             self._tokens.revoke()
+
+    def _change_revocation(self, body: bytes, _: dict[str, str]) -> None:
+        self._revocation.change(msgspec.json.decode(body, type=RevocationChange))
 
     def _show(self, _: bytes, query: dict[str, str]) -> object:
         since, last = float(query.get("since", "0")), int(query.get("last", str(_LAST)))

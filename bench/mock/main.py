@@ -20,6 +20,7 @@ from bench.mock.instance import Resource
 from bench.mock.oidc import Issuers
 from bench.mock.received import Log
 from bench.mock.request import Request
+from bench.mock.revocation import RevocationServer
 from bench.mock.vault import Vault
 
 
@@ -27,7 +28,7 @@ def run(path: str) -> int:
     """`penstock mock`: serve until SIGTERM or SIGINT; the exit code.
 
     One JSON line on stdout says where everything listens: `{"event": "ready", "instances": {name: url}, "identity": …,
-    "entra": …, "issuers": …, "vault": …, "control": …}`.
+    "entra": …, "issuers": …, "vault": …, "revocation": …, "control": …}`.
     """
     try:
         mock = Mock(load(Path(path)))
@@ -60,13 +61,15 @@ class Mock:
         ]
         entra = _url("https", self._serve(config.entra, identity.entra))
         vault = Vault(player, tokens, entra)
-        control = Control(resources, faults, log, tokens, issuers, vault, self._counts)
+        revocation = _revocation(self.engine, log, config)
+        control = Control(resources, faults, log, tokens, issuers, vault, self._counts, revocation)
         self.addresses: dict[str, object] = {
             "instances": self._serve_instances(resources),
             "identity": _url("http", self._serve(config.identity, identity.metadata, tls=False)),
             "entra": entra,
             "issuers": _url("https", self._serve(config.issuers, issuers.handle)),
             "vault": _at_number(self._serve(config.vault, vault.handle)),
+            "revocation": _url("http", self._serve(config.revocation, revocation.handle, tls=False)),
             "control": _url("http", self._serve(config.control, control.handle, tls=False)),
         }
 
@@ -91,6 +94,13 @@ class Mock:
             return serve(self.engine, parse_address(address), handler, self._counts, self._context if tls else None)
         except OSError as error:
             raise MockConfigError(f"{address}: cannot listen there: {error.strerror}") from None
+
+
+def _revocation(engine: Engine, log: Log, config: MockConfig) -> RevocationServer:
+    try:
+        return RevocationServer(engine, log, config.authorities)
+    except (OSError, ValueError, TypeError) as error:
+        raise MockConfigError(f"authorities: no certificate and key ({type(error).__name__}); give PEM") from None
 
 
 def _context(config: MockConfig) -> ssl.SSLContext:

@@ -35,6 +35,7 @@ class MockProcess(MockControl):
         self.entra: str = ready["entra"]
         self.issuers: str = ready["issuers"]
         self.vault: str = ready["vault"]
+        self.revocation_url: str = ready["revocation"]
 
     @property
     def control(self) -> MockControl:
