@@ -19,6 +19,7 @@ from proxy import answer
 from proxy.config.structs import Client
 from proxy.forwarding import Forwarding, Sent
 from proxy.identity.authenticate import Presented, split_bearer
+from proxy.identity.certificate import CertificateFacts
 from proxy.identity.known import Undecided
 from proxy.identity.principal import Principal
 from proxy.messages import Uncounted
@@ -50,7 +51,8 @@ class Exchange:
 
     __slots__ = (
         "_admission", "_buffered", "_form", "_forwarding", "_slot", "began", "body", "client", "connection", "estimate",
-        "head", "keep_alive", "model", "principal", "record", "request", "stream_body", "target", "view", "worker",
+        "head", "keep_alive", "model", "note", "principal", "record", "request", "stream_body", "target", "view",
+        "worker",
     )  # fmt: skip
 
     def __init__(self, worker: "Worker", connection: ClientConnection, head: RequestHead | None) -> None:
@@ -64,6 +66,7 @@ class Exchange:
         self.stream_body = False
         self.estimate = 0
         self.model = ""
+        self.note: str | None = None
         self.client: Client
         self.principal: Principal
         self.target: Target
@@ -86,7 +89,11 @@ class Exchange:
         except ClientGone:
             self.end(End.CLIENT_GONE, "client_gone")
         except trio.Cancelled:
-            self.end(End.DRAINED, "drained")
+            withdrawn = self.connection.withdrawn
+            if withdrawn is None:
+                self.end(End.DRAINED, "drained")
+            else:
+                self.end(End.REFUSED, withdrawn.value)
             raise
         except Exception:
             _log.exception("request %s failed", self.record.request_id)
@@ -118,6 +125,7 @@ class Exchange:
         except Undecided as undecided:
             self.principal = principal = await self._authenticate_later(head, undecided)
         self.client = view.clients[principal.client]
+        self.connection.serving = principal.client
         if target.operation.body == "none":
             await self._admit()
             await self._list_models()
@@ -160,9 +168,11 @@ class Exchange:
             "token" if presented.tokens else "key" if keys else "certificate" if presented.certificate else "none"
         )
         try:
+            if presented.certificate is not None:
+                self._vet(presented.certificate)
             principal = self.view.directory.authenticate(presented, self.worker.known, time.time())
         except (Refused, Undecided):
-            used.fingerprint = presented.fingerprint
+            used.fingerprint = used.fingerprint or presented.fingerprint
             raise
         record = self.record
         record.client = principal.client
@@ -183,6 +193,15 @@ class Exchange:
                 undecided = still
         raise Refused(undecided.otherwise, undecided.rule)
 
+    def _vet(self, facts: CertificateFacts) -> None:
+        """A certificate that counts no more is refused, whatever else is presented. Raises as `Trust.vet` does."""
+        try:
+            self.record.rule = self.note = self.view.trust.vet(facts, self.worker.known.certificates, time.time())
+        except (Refused, Undecided):
+            used = self.record.credential
+            used.kind, used.fingerprint = "certificate", facts.thumbprint
+            raise
+
     # Authorize.
 
     def _requested(self) -> str:
@@ -195,7 +214,7 @@ class Exchange:
     def _authorize(self, permissions: Permissions, model: str) -> None:
         self.record.model = model[:256]
         rule = permissions.authorize(self.target.operation, model, self.principal, self.request)
-        self.record.rule = rule.name
+        self.record.rule = rule.name if self.note is None else f"{rule.name}; {self.note}"
         self.model = model
         if rule.max_tokens is not None and self.request is not None:
             limit_completion(self.request, self.target, rule.max_tokens)

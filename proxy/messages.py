@@ -33,6 +33,7 @@ class Tls(msgspec.Struct, frozen=True):
     mode: str  # off, optional, required
     roots: bytes
     intermediates: bytes
+    revocation: str = "off"  # off, soft, hard
 
 
 class Snapshot(Message, frozen=True):

@@ -50,6 +50,21 @@ class Reason(Enum):
     UNKNOWN_CERTIFICATE = "unknown_certificate"
     INVALID_TOKEN = "invalid_token"  # noqa: S105
     UNKNOWN_TOKEN_CLIENT = "unknown_token_client"  # noqa: S105
+    # a certificate by itself: in the handshake (a TLS alert), or on a request (401)
+    CERTIFICATE_MISSING = "certificate_missing"
+    CERTIFICATE_EXPIRED = "certificate_expired"
+    CERTIFICATE_NOT_YET_VALID = "certificate_not_yet_valid"
+    CERTIFICATE_UNTRUSTED = "certificate_untrusted"
+    CERTIFICATE_BAD_SIGNATURE = "certificate_bad_signature"
+    CERTIFICATE_BAD_PURPOSE = "certificate_bad_purpose"
+    CERTIFICATE_BAD_PATH = "certificate_bad_path"
+    CERTIFICATE_BAD_NAME = "certificate_bad_name"
+    CERTIFICATE_WEAK = "certificate_weak"
+    CERTIFICATE_MALFORMED = "certificate_malformed"
+    CERTIFICATE_REFUSED = "certificate_refused"
+    CERTIFICATE_CHAIN_UNKNOWN = "certificate_chain_unknown"
+    CERTIFICATE_REVOKED = "certificate_revoked"
+    CERTIFICATE_STATUS_UNKNOWN = "certificate_status_unknown"
     CREDENTIALS_DISAGREE = "credentials_disagree"
     CREDENTIAL_MISSING = "credential_missing"
     DUPLICATE_CREDENTIAL = "duplicate_credential"
@@ -170,6 +185,13 @@ _TERMS: dict[Reason, Terms] = {
     Reason.LIMITS_UNAVAILABLE: Terms(503, "ServiceUnavailable", "The gateway is at its limits; try again."),
     Reason.AUDIT_UNAVAILABLE: Terms(503, "ServiceUnavailable", "The gateway cannot serve at present; try again."),
     Reason.INTERNAL: Terms(500, "InternalServerError", "The gateway failed to handle the request."),
+}
+
+
+_TERMS |= {
+    reason: Terms(401, "401", "Access denied: the credential is not valid.", False)
+    for reason in Reason
+    if reason.value.startswith("certificate_")
 }
 
 

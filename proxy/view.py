@@ -7,11 +7,12 @@ import ssl
 
 from proxy.config.structs import Backend, Client, Model
 from proxy.identity.authenticate import Directory
+from proxy.identity.standing import Trust
 from proxy.messages import Snapshot
 from proxy.policy.grants import permissions
 from proxy.policy.operations import Targets
 from proxy.record.users import shown
-from proxy.wire.tls import server_context
+from proxy.wire.tls import root_thumbprints, server_context
 
 FORWARDED_HEADERS = frozenset(
     (b"accept", b"accept-language", b"content-type", b"openai-beta", b"tracestate", b"user-agent")
@@ -32,6 +33,7 @@ class View:
         self.context: ssl.SSLContext = server_context(snapshot.tls)
         self.targets = Targets(snapshot.forward_query)
         self.directory = Directory(snapshot.clients, snapshot.issuers)
+        self.trust = Trust(root_thumbprints(snapshot.tls), snapshot.tls.revocation)
         self.clients: dict[str, Client] = {client.name: client for client in snapshot.clients}
         self.permissions = permissions(snapshot.clients, snapshot.models, snapshot.backends)
         self.models: dict[str, Model] = {model.name: model for model in snapshot.models}

@@ -49,6 +49,7 @@ from proxy.metering.estimate import Estimator
 from proxy.policy.budget import Granted, Recall
 from proxy.policy.lease import Admission, Leases
 from proxy.policy.slowdown import Slowdown
+from proxy.record.handshakes import Handshakes
 from proxy.record.journal import Journal
 from proxy.record.tally import Tally
 from proxy.refusal import Reason, Refused
@@ -57,7 +58,7 @@ from proxy.routing.usage_hint import UsageHints
 from proxy.trace import request_ids
 from proxy.view import View
 from proxy.wire.clock import PumpClock, drive, sweep
-from proxy.wire.listener import Listener
+from proxy.wire.listener import HandshakeRefused, Listener
 from proxy.wire.pool import Pool
 from proxy.wire.pump import Pump
 from proxy.wire.server import ClientConnection
@@ -109,6 +110,7 @@ class Worker:
         self.estimator = Estimator()
         self.hints = UsageHints()
         self.tally = Tally()
+        self._handshakes = Handshakes()
         self.next_id = request_ids(secrets.token_hex(6))
         self.in_flight = 0
         self.streaming = 0
@@ -195,7 +197,8 @@ class Worker:
             case ClientKeysChanged():
                 self.known.client_keys.update(message.by_digest)
             case Verdicts():
-                self.known.certificates.update((verdict.thumbprint, verdict) for verdict in message.certificates)
+                self.known.learn(message.certificates)
+                self._withdraw(message)
             case Settled():
                 question = self._questions.pop(message.about, None)
                 if question is not None:
@@ -227,7 +230,9 @@ class Worker:
             self.leases = Leases(limits)
             self.router = Router(snapshot.models, snapshot.backends, snapshot.routing, random.random)
             self._open_pools(snapshot)
-            self._listener = Listener(self.pump, self._sockets, view.context, view.bounds, self.serve)
+            self._listener = Listener(
+                self.pump, self._sockets, view.context, view.bounds, self.serve, self._handshake_refused
+            )
             self._listener.start(self._connections)
             gc.collect()
             gc.freeze()  # what is here now stays; no collection need look at it again
@@ -274,8 +279,12 @@ class Worker:
     # Requests.
 
     async def serve(self, connection: ClientConnection) -> None:
-        """All requests of one connection, one after another."""
+        """All requests of one connection, one after another, for as long as what it rests on counts."""
         self._tell_seen(connection)
+        with connection.scope:
+            await self._serve_all(connection)
+
+    async def _serve_all(self, connection: ClientConnection) -> None:
         keep = True
         while keep and not self.draining:
             try:
@@ -287,6 +296,7 @@ class Worker:
                 return
             connection.served += 1
             keep = await Exchange(self, connection, head).run()
+            connection.serving = None
         if not connection.gone:
             connection.link.say_goodbye()
 
@@ -355,6 +365,19 @@ class Worker:
         finally:
             self._slowed -= 1
 
+    def _withdraw(self, verdicts: Verdicts) -> None:
+        """End what runs under a certificate that counts no more, where its client is configured so."""
+        bad = {verdict.thumbprint for verdict in verdicts.certificates if verdict.status == "revoked"}
+        if not bad or self._listener is None:
+            return
+        for connection in list(self._listener.connections):
+            certificate, serving = connection.certificate, connection.serving
+            if certificate is None or serving is None or certificate.thumbprint not in bad:
+                continue
+            client = self.view.clients.get(serving)
+            if client is None or client.on_revocation == "end":
+                connection.withdraw(Reason.CERTIFICATE_REVOKED)
+
     # What the supervisor is told.
 
     def _tell_seen(self, connection: ClientConnection) -> None:
@@ -375,6 +398,14 @@ class Worker:
         """A finished record, to be reported with the next ones."""
         self._slots.append(slot)
         self._lines.append(line)
+
+    def _handshake_refused(self, refused: HandshakeRefused) -> None:
+        self._handshakes.add(refused.reason, refused.rule, refused.source, refused.fingerprint, time.monotonic())
+        self._record_handshakes()
+
+    def _record_handshakes(self) -> None:
+        for line in self._handshakes.due(time.monotonic(), time.time(), self.next_id):
+            self.record(-1, line)
 
     def uncounted(self, message: Uncounted) -> None:
         self._recorded += self._channel.post(message)
@@ -409,6 +440,7 @@ class Worker:
         while True:
             await trio.sleep(_TALLY_EVERY)
             self._gauge()
+            self._record_handshakes()
             self._channel.post(self.tally.drain())
 
     async def _tell_keys_used(self) -> None:

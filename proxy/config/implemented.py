@@ -1,8 +1,7 @@
 """What this build does not do yet.
 
 A restriction is never parsed and ignored: a key of this table, set to anything but one of its neutral values, keeps
-the gateway from starting, and is named. What a later build does, it takes out of here. (`revocation` is neutral at
-"off", the default of this build; one that checks revocation defaults to "hard".)
+the gateway from starting, and is named. What a later build does, it takes out of here.
 """
 
 from collections.abc import Iterator
@@ -14,12 +13,7 @@ from proxy.config.walk import walk
 
 NEUTRAL: dict[type[Table], dict[str, tuple[object, ...]]] = {
     structs.Listen: {"trusted_proxies": ((),)},
-    structs.ClientCertificates: {
-        "crls": ((),),
-        "ocsp": ("off",),
-        "revocation": ("off",),
-        "resumption": (False,),
-    },
+    structs.ClientCertificates: {"resumption": (False,)},
     structs.State: {"redis": (None,)},
     structs.Client: {"on_disconnect": ("cancel",)},
     structs.Limits: {"tokens_per_day": (None,), "priority": ("interactive",)},

@@ -1,16 +1,16 @@
 """Clients that one credential could name: a credential that could be two clients' is neither's. Pure.
 
-Two matches overlap unless something that both ask for differs: the issuer, the subject, a thumbprint, or all SANs of
-one kind. One that asks for no name at all (an issuer alone) covers whatever that issuer gives out. Two that ask for
-different kinds of names, a URI of the one and a DNS name of the other, are taken to be apart, as an authority names one
-subject in a certificate; should a certificate have both, it names neither client, and is refused.
+Two matches overlap unless something that both ask for differs: the issuer, the subject, all serials, all thumbprints,
+or all SANs of one kind. One that asks for no name at all (an issuer alone) covers whatever that issuer gives out. Two
+that ask for different kinds of names, a URI of the one and a DNS name of the other, are taken to be apart, as an
+authority names one subject in a certificate; should a certificate have both, it names neither client, and is refused.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from proxy.config.structs import CertificateMatch, Client, TokenMatch
-from proxy.identity.certificate import canonical_name
+from proxy.identity.certificate import canonical_name, canonical_serial
 
 
 class Clash(NamedTuple):
@@ -89,6 +89,7 @@ def _names(match: CertificateMatch) -> _Names:
         "san_dns": frozenset(name.lower() for name in match.san_dns),
         "san_email": frozenset(match.san_email),
         "thumbprints": frozenset(entry.lower() for entry in match.thumbprints),
+        "serials": frozenset(_serial(entry) for entry in match.serials),
     }
     issuer = _canonical(match.issuer) if match.issuer is not None else None
     return _Names(issuer, {kind: values for kind, values in of_kind.items() if values})
@@ -99,6 +100,13 @@ def _canonical(name: str) -> str:
         return canonical_name(name)
     except ValueError:
         return name  # a problem of its own, found elsewhere
+
+
+def _serial(text: str) -> str:
+    try:
+        return canonical_serial(text)
+    except ValueError:
+        return text  # a problem of its own, too
 
 
 def _overlap(one: _Names, other: _Names) -> bool:

@@ -79,10 +79,19 @@ class ClientCertificates(Table, frozen=True, kw_only=True):
     mode: Literal["off", "optional", "required"] = "off"
     roots: tuple[str, ...] = ()
     intermediates: tuple[str, ...] = ()
-    crls: tuple[str, ...] = ()
-    ocsp: str = "off"
-    revocation: Literal["off", "soft", "hard"] = "off"
+    crls: tuple[str, ...] = ()  # files, http(s) URLs
+    ocsp: str = "off"  # "off", "aia", or a responder's http(s) URL
+    ocsp_allow: tuple[str, ...] = ()  # networks a certificate's own address may lead to, though it is loopback or local
+    revocation: Literal["off", "soft", "hard"] | None = None  # absent: "hard" where there are crls or ocsp
+    revocation_refresh: Seconds = Seconds(300)  # how often addresses are asked anew, though what they said still holds
     resumption: bool = False
+
+    @property
+    def mode_of_revocation(self) -> str:
+        """What `revocation` means: off, soft or hard."""
+        if self.revocation is not None:
+            return self.revocation
+        return "hard" if self.mode != "off" and (self.crls or self.ocsp != "off") else "off"
 
 
 class Listen(Table, frozen=True, kw_only=True):
@@ -152,6 +161,7 @@ class CertificateMatch(Table, frozen=True, kw_only=True):
     san_dns: tuple[str, ...] = ()
     san_email: tuple[str, ...] = ()
     thumbprints: tuple[str, ...] = ()  # "sha256:" and hex
+    serials: tuple[str, ...] = ()  # hex, with colons or without; an issuer's own, so they need one
 
 
 class TokenMatch(Table, frozen=True, kw_only=True):
@@ -197,6 +207,7 @@ class Client(Table, frozen=True, kw_only=True):
     require: Literal["any", "all"] = "any"
     regions: tuple[str, ...] = ()  # empty: any
     on_disconnect: Literal["cancel", "drain"] = "cancel"
+    on_revocation: Literal["finish", "end"] = "finish"  # what runs when its certificate is revoked
     grants: tuple[Grant, ...] = ()
     limits: Limits = Limits()
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from ipaddress import ip_address
 
-from proxy.config import grants, issuers, outbound, pem, rotation, structs
+from proxy.config import grants, issuers, outbound, pem, revocation, rotation, structs
 from proxy.config.address import HOST, https_fault
 from proxy.config.overlap import clashes
 from proxy.config.problem import Problem, one_of, quoted, within
@@ -22,6 +22,7 @@ from proxy.metering.tokenizer import ENCODINGS
 from proxy.supervisor.sockets import parse_address
 
 _HASH = re.compile(r"sha256:[0-9a-fA-F]{64}")
+_SERIAL = re.compile(r"[0-9a-fA-F]{1,2}(:?[0-9a-fA-F]{1,2}){0,31}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@ -]{0,127}")
 _HEADER = re.compile(r"[A-Za-z0-9-]{1,64}")
 _PARAMETER = re.compile(r"[A-Za-z0-9._~-]{1,64}")
@@ -138,13 +139,14 @@ def _client_certificates(settings: ClientCertificates, now: datetime) -> Iterato
     if settings.mode != "off" and not settings.roots:
         yield Problem(f"{key}.roots", "missing", f'mode "{settings.mode}" needs the roots clients are issued under')
     if settings.mode == "off":
-        for name in ("roots", "intermediates"):
+        for name in ("roots", "intermediates", "crls"):
             if getattr(settings, name):
                 yield Problem(f"{key}.{name}", 'set, while mode is "off"', 'set mode to "optional" or "required"')
     for path in settings.roots:
         yield from pem.roots(f"{key}.roots", path, now)
     for path in settings.intermediates:
         yield from pem.intermediates(f"{key}.intermediates", path, now)
+    yield from revocation.problems(key, settings, now)
 
 
 def _admin(admin: Admin, now: datetime) -> Iterator[Problem]:
@@ -303,6 +305,13 @@ def _proofs(key: str, client: Client, config: Config) -> Iterator[Problem]:
     for index, entry in enumerate(match.thumbprints):
         if not _HASH.fullmatch(entry):
             yield Problem(f"{key}.certificate.thumbprints[{index}]", quoted(entry), 'give "sha256:" and 64 hex digits')
+    for index, entry in enumerate(match.serials):
+        if not _SERIAL.fullmatch(entry):
+            yield Problem(
+                f"{key}.certificate.serials[{index}]", quoted(entry), "give hex digits, such as 0a1b or 0a:1b"
+            )
+    if match.serials and match.issuer is None:
+        yield Problem(f"{key}.certificate.issuer", "missing", "a serial is one issuer's own: name the issuer")
     for field in ("issuer", "subject"):
         name = getattr(match, field)
         if name is not None and not _distinguished(name):

@@ -1,4 +1,4 @@
-"""A client certificate, reduced to what a client can be matched by.
+"""A client certificate, reduced to what a client can be matched by and what it must be to count at all.
 
 The handshake has verified the path already; in here a certificate is data. Distinguished names are compared attribute
 by attribute in the order of RFC 4514.
@@ -10,10 +10,15 @@ import msgspec
 from cryptography import x509
 
 from proxy.config.structs import CertificateMatch
+from proxy.refusal import Reason
 
 
 class CertificateFacts(msgspec.Struct, frozen=True):
-    """`thumbprint` is `sha256:` and hex over the DER form; names are in RFC 4514 form."""
+    """`thumbprint` is `sha256:` and hex over the DER form; names are in RFC 4514 form, the serial in hex.
+
+    `chain` is the verified path in DER, leaf first; `root` the thumbprint of its end. `expires` is the Unix time at
+    which the first certificate of the path does. `fault` says why the certificate never counts, and by which rule.
+    """
 
     thumbprint: str
     issuer: str
@@ -21,6 +26,11 @@ class CertificateFacts(msgspec.Struct, frozen=True):
     san_uri: frozenset[str] = frozenset()
     san_dns: frozenset[str] = frozenset()
     san_email: frozenset[str] = frozenset()
+    serial: str = ""
+    chain: tuple[bytes, ...] = ()
+    root: str = ""
+    expires: float = float("inf")
+    fault: tuple[Reason, str] | None = None
 
 
 def thumbprint(der: bytes) -> str:
@@ -28,7 +38,7 @@ def thumbprint(der: bytes) -> str:
 
 
 def read_certificate(der: bytes) -> CertificateFacts:
-    """The facts of a certificate. Raises `ValueError` for what is not one."""
+    """The facts of a certificate alone. Raises `ValueError` or `DuplicateExtension` for what is not one."""
     certificate = x509.load_der_x509_certificate(der)
     uris: list[str] = []
     names: list[str] = []
@@ -48,12 +58,21 @@ def read_certificate(der: bytes) -> CertificateFacts:
         frozenset(uris),
         frozenset(names),
         frozenset(emails),
+        f"{certificate.serial_number:x}",
     )
 
 
 def canonical_name(text: str) -> str:
     """A distinguished name as `read_certificate` spells it. Raises `ValueError` if it is not in RFC 4514 form."""
     return x509.Name.from_rfc4514_string(text).rfc4514_string()
+
+
+def canonical_serial(text: str) -> str:
+    """A serial number as `read_certificate` spells it. Raises `ValueError` if it is not hex, colons allowed."""
+    digits = text.replace(":", "")
+    if not digits.isalnum():
+        raise ValueError("a serial is hex digits, with colons or without")
+    return f"{int(digits, 16):x}"
 
 
 def matches(facts: CertificateFacts, match: CertificateMatch) -> bool:
@@ -68,6 +87,8 @@ def matches(facts: CertificateFacts, match: CertificateMatch) -> bool:
         checks.append(facts.issuer == canonical_name(match.issuer))
     if match.subject is not None:
         checks.append(facts.subject == canonical_name(match.subject))
+    if match.serials:
+        checks.append(facts.serial in {canonical_serial(entry) for entry in match.serials})
     if match.san_uri:
         checks.append(not facts.san_uri.isdisjoint(match.san_uri))
     if match.san_dns:

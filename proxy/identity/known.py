@@ -5,6 +5,7 @@ themselves. The supervisor fetches and tells them, a worker decides with what it
 told it asks for once, and the answer is remembered. Plain data; no I/O.
 """
 
+from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
@@ -91,6 +92,9 @@ class Undecided(Exception):
         self.rule = rule or question.about
 
 
+_CERTIFICATES = 20_000
+
+
 class Known:
     """What one worker knows at present. `client_keys` are by keyed digest, the rest by name and thumbprint.
 
@@ -107,3 +111,12 @@ class Known:
     def issued_key(self, key: bytes) -> ClientKey | None:
         """Whose key this is, whatever has become of it. The look-up tells nothing: nobody can choose a keyed digest."""
         return None if self.key_hash is None else self.client_keys.get(self.key_hash.digest(key))
+
+    def learn(self, verdicts: Iterable[CertificateVerdict]) -> None:
+        """Take what is new of certificates; past the bound the oldest is forgotten, and asked for again if need be."""
+        known = self.certificates
+        for verdict in verdicts:
+            known.pop(verdict.thumbprint, None)
+            known[verdict.thumbprint] = verdict
+        while len(known) > _CERTIFICATES:
+            del known[next(iter(known))]

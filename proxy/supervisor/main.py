@@ -23,7 +23,7 @@ from proxy.admin.view import ReloadResult
 from proxy.config.load import ConfigError, load
 from proxy.config.secrets import resolve
 from proxy.config.structs import Config
-from proxy.identity.known import AskKeys, Settled
+from proxy.identity.known import AskCertificate, AskKeys, Settled
 from proxy.messages import (
     BreakerChanged,
     CertificateSeen,
@@ -47,6 +47,7 @@ from proxy.supervisor.expiry import Expiry
 from proxy.supervisor.export import Exporter
 from proxy.supervisor.issuers import Issuers
 from proxy.supervisor.records import RecordKeeper
+from proxy.supervisor.revocation.verdicts import Revocation
 from proxy.supervisor.room import Room
 from proxy.supervisor.secret_file import SecretUnusable
 from proxy.supervisor.sockets import AddressUnusable, listen
@@ -161,6 +162,7 @@ class Supervisor:
         self.expiry = Expiry(config, held, self.events.announce)
         self._refresher = Refresher(config.credentials, self._publish, self._announce)
         self.issuers = Issuers(config.issuers, self._tell_all, self._answer, self.events.announce)
+        self.revocation = Revocation(config.listen.client_certificates, self._post, self.events)
         self._ticks = trio.Event()
         self._draining = trio.Event()
         self._reloading = trio.Lock()
@@ -174,6 +176,7 @@ class Supervisor:
             nursery.start_soon(self.keeper.run)
             nursery.start_soon(self._refresher.run)
             nursery.start_soon(self.issuers.run)
+            nursery.start_soon(self.revocation.run)
             nursery.start_soon(self.keys.run)
             nursery.start_soon(self.webhook.run)
             nursery.start_soon(self.exporter.run)
@@ -187,6 +190,7 @@ class Supervisor:
             with trio.move_on_after(_FIRST_CREDENTIALS):
                 await self._refresher.first.wait()
                 await self.issuers.first.wait()
+                await self.revocation.lists.first.wait()
             async with trio.open_nursery() as workers:
                 for worker in self.workers:
                     workers.start_soon(worker.keep)
@@ -266,6 +270,7 @@ class Supervisor:
             self.expiry.reconfigure(config, held)
             self.webhook.reconfigure(config.audit)
             self.exporter.reconfigure(config.audit)
+            await self.revocation.configure(config.listen.client_certificates)
             text = f"configuration version {version} is in force"
             self.events.announce(Event("configuration_reloaded", "info", text, {"version": version}))
             return self._reloaded(version, None)
@@ -307,6 +312,7 @@ class Supervisor:
             UpstreamCredentials(self.credentials),
             SigningKeys(self.issuers.current),
             self.keys.known(),
+            self.revocation.current,
             self._snapshot,
         ]
 
@@ -319,6 +325,8 @@ class Supervisor:
                 self._tell(self.budgets.give_back(worker, message, now))
             case Tallies():
                 self.metrics.merge(worker, message)
+            case AskCertificate():
+                self.revocation.ask(worker, message)
             case BreakerChanged():
                 key = message.backend, message.deployment
                 seen = BreakerSeen(message.state, message.reason, now + message.seconds)
@@ -351,6 +359,11 @@ class Supervisor:
         elif before and not after:
             text = f"deployment {key[0]}/{key[1]} is used again"
             self.events.announce(Event("breaker_closed", "info", text, facts))
+
+    def _post(self, worker: int | None, message: Downward) -> None:
+        """Tell one worker, or all."""
+        for process in self.workers if worker is None else [self.workers[worker]]:
+            process.post(message)
 
     def _tell(self, outgoing: Outgoing) -> None:
         for worker, message in outgoing:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 
+from proxy.config.revocation import is_url
 from proxy.config.structs import Config, KeyVaultRef, Listen
 from proxy.messages import ServerCertificate, Snapshot, Tls
 
@@ -23,6 +24,7 @@ def build(config: Config, version: int, workers: int, held: Held, users_key: byt
             mode=listen.client_certificates.mode,
             roots=_joined(listen.client_certificates.roots),
             intermediates=_joined(listen.client_certificates.intermediates),
+            revocation=listen.client_certificates.mode_of_revocation,
         ),
         bounds=listen.bounds,
         clients=config.clients,
@@ -48,6 +50,7 @@ def files(config: Config) -> list[Path]:
     for pair in listen.certificates:
         paths += [path for path in (pair.certificate, pair.private_key) if isinstance(path, str)]
     paths += [*listen.client_certificates.roots, *listen.client_certificates.intermediates]
+    paths += [source for source in listen.client_certificates.crls if not is_url(source)]
     paths += [backend.ca for backend in config.backends if backend.ca is not None]
     paths += [issuer.ca for issuer in config.issuers if issuer.ca is not None]
     paths += [c.secret.file for c in config.credentials.values() if c.secret is not None and c.secret.file is not None]

@@ -7,6 +7,7 @@ watched, since a level-triggered epoll would spin.
 """
 
 import contextlib
+import math
 import socket
 import ssl
 from collections.abc import Callable
@@ -28,6 +29,8 @@ class LinkClosed(Exception):
         super().__init__("closed" if clean else "broken")
         self.clean = clean
 
+
+_ABSORBED = 64 << 10
 
 GONE = (ssl.SSLError, OSError)
 """What a dead peer's socket raises, after the two wishes (`SSLWantReadError`, `SSLWantWriteError`) are handled."""
@@ -198,6 +201,19 @@ class Link:
             self.sock.unwrap()
         with contextlib.suppress(OSError):
             socket.socket.shutdown(self.sock, socket.SHUT_WR)
+
+    async def absorb(self) -> None:
+        """After a failed handshake: end our side, and take what comes. Closing with unread bytes would reset the alert
+        away, and a client of TLS 1.3 has sent its request by now.
+        """
+        with contextlib.suppress(OSError):
+            socket.socket.shutdown(self.sock, socket.SHUT_WR)
+        left = _ABSORBED
+        with contextlib.suppress(LinkTimeout, LinkClosed, OSError):
+            while left > 0:
+                await self._wait(READ, math.inf)
+                taken = len(socket.socket.recv(self.sock, 1 << 14))
+                left = left - taken if taken else 0
 
     def close(self) -> None:
         """Close at once. What is unsent is lost; closing twice is allowed."""

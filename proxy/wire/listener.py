@@ -14,18 +14,24 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import NamedTuple
 
 import trio
 
 from proxy.config.structs import Bounds
-from proxy.identity.certificate import CertificateFacts, read_certificate
+from proxy.identity.certificate import CertificateFacts, thumbprint
+from proxy.identity.chain import read_chain, unreadable
+from proxy.identity.handshake import verify_reason
+from proxy.refusal import Reason
 from proxy.wire.link import Link, LinkTimeout
 from proxy.wire.pump import Pump
 from proxy.wire.server import ClientConnection
+from proxy.wire.tls import verified_chain
 
 _ACCEPTS_A_TURN = 32
 _OUT_OF_RESOURCES = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS))
 _PAUSE = 0.1
+_LINGER = 0.3
 _CERTIFICATES = 4096
 
 _log = logging.getLogger("penstock.listener")
@@ -33,18 +39,35 @@ _log = logging.getLogger("penstock.listener")
 Serve = Callable[[ClientConnection], Awaitable[None]]
 
 
+class HandshakeRefused(NamedTuple):
+    """A handshake that ended for the client's certificate, or for want of one. `fingerprint` where it could be had."""
+
+    source: str
+    reason: Reason
+    rule: str
+    fingerprint: str | None
+
+
 class Listener:
     """Accepts on every socket given, and serves each connection in a task of `nursery`.
 
-    `context` and `bounds` may be replaced at any time: they hold for the next handshake. `handshakes` counts results.
+    `context` and `bounds` may be replaced at any time: they hold for the next handshake. `handshakes` counts results;
+    `refused` hears of those that failed for the client's certificate.
     """
 
     def __init__(
-        self, pump: Pump, sockets: list[socket.socket], context: ssl.SSLContext, bounds: Bounds, serve: Serve
+        self,
+        pump: Pump,
+        sockets: list[socket.socket],
+        context: ssl.SSLContext,
+        bounds: Bounds,
+        serve: Serve,
+        refused: Callable[[HandshakeRefused], None],
     ) -> None:
         self._pump = pump
         self._sockets = sockets
         self._serve = serve
+        self._refused = refused
         self._facts: dict[bytes, CertificateFacts] = {}
         self._handshaking = 0
         self._watching: set[int] = set()
@@ -121,7 +144,7 @@ class Listener:
     async def _connection(self, sock: socket.socket, source: str) -> None:
         link: Link | None = None
         try:
-            link = await self._secured(sock)
+            link = await self._secured(sock, source)
             if link is not None:
                 connection = ClientConnection(link, source, self._certificate(link))
                 self.connections[connection] = None
@@ -136,7 +159,7 @@ class Listener:
             else:
                 sock.close()
 
-    async def _secured(self, sock: socket.socket) -> Link | None:
+    async def _secured(self, sock: socket.socket, source: str) -> Link | None:
         link: Link | None = None
         try:
             sock.setblocking(False)
@@ -150,8 +173,14 @@ class Listener:
             self.handshakes["timeout"] += 1
         except ssl.SSLCertVerificationError as error:
             self.handshakes["certificate_refused"] += 1
-            _log.info("handshake refused: %s", error.verify_message)
-        except (ssl.SSLError, OSError, ValueError):
+            chain = verified_chain(link.sock) if link is not None else ()
+            reason, rule = verify_reason(error.verify_code), f"{error.verify_message} (OpenSSL {error.verify_code})"
+            self._refused(HandshakeRefused(source, reason, rule, thumbprint(chain[0]) if chain else None))
+        except ssl.SSLError as error:
+            self.handshakes["failed"] += 1
+            if error.reason == "PEER_DID_NOT_RETURN_A_CERTIFICATE":
+                self._refused(HandshakeRefused(source, Reason.CERTIFICATE_MISSING, "mode required", None))
+        except (OSError, ValueError):
             self.handshakes["failed"] += 1
         except trio.Cancelled:
             if link is not None:
@@ -165,17 +194,25 @@ class Listener:
             if not self._watching:
                 self._resume()
         if link is not None:
-            link.close()
+            try:
+                with trio.move_on_after(_LINGER):
+                    await link.absorb()
+            finally:
+                link.close()
         return None
 
     def _certificate(self, link: Link) -> CertificateFacts | None:
-        der = link.sock.getpeercert(binary_form=True)
-        if der is None:
+        """What the client's certificate is; a resumed session has the path that its leaf came with before."""
+        leaf = link.sock.getpeercert(binary_form=True)
+        if leaf is None:
             return None
-        facts = self._facts.get(der)
-        if facts is None:
-            facts = read_certificate(der)
+        chain = verified_chain(link.sock)
+        facts = self._facts.get(leaf)
+        if facts is None or (chain and chain != facts.chain):
+            if not chain:
+                return unreadable(leaf, "resumed, and its path is not remembered", Reason.CERTIFICATE_CHAIN_UNKNOWN)
+            facts = read_chain(chain)
             if len(self._facts) >= _CERTIFICATES:
                 self._facts.clear()
-            self._facts[der] = facts
+            self._facts[leaf] = facts
         return facts

@@ -8,6 +8,8 @@ import select
 import time
 from collections.abc import AsyncIterator
 
+import trio
+
 from proxy.config.structs import Bounds
 from proxy.identity.certificate import CertificateFacts
 from proxy.refusal import Reason, Refused
@@ -26,20 +28,43 @@ class ClientGone(Exception):
 
 
 class ClientConnection:
-    """One connection of one client. `served` counts its requests."""
+    """One connection of one client. `served` counts its requests, `serving` names the client of the one under way.
 
-    __slots__ = ("_awaiting", "_idle", "_inbox", "_pump", "certificate", "gone", "link", "served", "source")
+    `withdraw` ends what is under way: the certificate that it rests on counts no more.
+    """
+
+    __slots__ = (
+        "_awaiting",
+        "_idle",
+        "_inbox",
+        "_pump",
+        "certificate",
+        "gone",
+        "link",
+        "scope",
+        "served",
+        "serving",
+        "source",
+        "withdrawn",
+    )
 
     def __init__(self, link: Link, source: str, certificate: CertificateFacts | None) -> None:
         self.link = link
         self.source = source
         self.certificate = certificate
         self.served = 0
+        self.serving: str | None = None
+        self.scope = trio.CancelScope()
+        self.withdrawn: Reason | None = None
         self.gone = False
         self._pump = link.pump
         self._inbox = bytearray()
         self._awaiting: Link | None = None
         self._idle = False
+
+    def withdraw(self, reason: Reason) -> None:
+        self.withdrawn = reason
+        self.scope.cancel()
 
     # Heads.
 

@@ -10,7 +10,9 @@ import ssl
 from collections.abc import Mapping
 
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
+from proxy.identity.certificate import thumbprint
 from proxy.messages import ServerCertificate, Tls
 
 _MODES = {"off": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}
@@ -55,6 +57,30 @@ def certificate_names(chain: bytes) -> list[str]:
     except x509.ExtensionNotFound:
         return []
     return [name.lower() for name in san.get_values_for_type(x509.DNSName)]
+
+
+def root_thumbprints(settings: Tls) -> frozenset[str]:
+    """The anchors, as a verified path's end is compared with them. Raises `ValueError`."""
+    if settings.mode == "off":
+        return frozenset()
+    roots = x509.load_pem_x509_certificates(settings.roots)
+    return frozenset(thumbprint(root.public_bytes(Encoding.DER)) for root in roots)
+
+
+_DER = 2  # _ssl.ENCODING_DER
+
+
+def verified_chain(sock: ssl.SSLSocket) -> tuple[bytes, ...]:
+    """The path OpenSSL built to the peer's certificate, leaf first, in DER; as far as it came, if it was refused.
+
+    Empty without a certificate, and for a resumed session, which has a leaf but no chain. Public from Python 3.13 on,
+    on the inner object before.
+    """
+    public = getattr(sock, "get_verified_chain", None)
+    if public is not None:
+        return tuple(public() or ())
+    inner = getattr(getattr(sock, "_sslobj", None), "get_verified_chain", None)
+    return tuple(certificate.public_bytes(_DER) for certificate in (inner() if inner is not None else None) or ())
 
 
 def _server_context(settings: Tls, certificate: ServerCertificate) -> ssl.SSLContext:
