@@ -8,6 +8,7 @@ import pytest
 from bench.mock.process import MockProcess, mock_process
 from certs.pki import Pki, build
 from tests.e2e.gateway import Gateway, azure, config_text, gateway
+from tests.e2e.pki import world
 
 
 @pytest.fixture(scope="session")
@@ -18,6 +19,19 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
 @pytest.fixture(scope="session")
 def mock(pki: Pki) -> Iterator[MockProcess]:
     with mock_process(azure(pki)) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def keyed_pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
+    """One whose clients' authorities can still sign."""
+    return build(tmp_path_factory.mktemp("keyed"), authorities=True)
+
+
+@pytest.fixture(scope="session")
+def keyed_mock(keyed_pki: Pki) -> Iterator[MockProcess]:
+    """A mock Azure with that PKI's CRLs and OCSP responder."""
+    with mock_process(world(keyed_pki)) as running:
         yield running
 
 

@@ -12,7 +12,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from proxy.config.structs import Bounds
-from proxy.wire.listener import Listener
+from proxy.wire.listener import HandshakeRefused, Listener
 from proxy.wire.server import ClientConnection
 from proxy.wire.tls import server_context
 from tests.wire.world import LATER, WITHIN, Far, Leaving, World, is_quiet, pass_time, tls, until
@@ -43,11 +43,14 @@ class Gate:
         self.socket.setblocking(False)
         self.served: list[ClientConnection] = []
         self.opened: list[socket.socket] = []
+        self.refused: list[HandshakeRefused] = []
         self.listener: Listener
 
     def open(self, *pairs: str, mode: str = "off", minimum: str = "1.2", bounds: Bounds | None = None) -> Listener:
         context = server_context(tls(self.world.pki, *pairs, mode=mode, minimum=minimum))
-        self.listener = Listener(self.pump, [self.socket], context, bounds or Bounds(), self._serve)
+        self.listener = Listener(
+            self.pump, [self.socket], context, bounds or Bounds(), self._serve, self.refused.append
+        )
         self.listener.start(self.nursery)
         return self.listener
 
