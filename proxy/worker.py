@@ -355,7 +355,7 @@ class Worker:
 
     async def slow_down(self, source: str) -> None:
         """Let the answer to who failed to prove who it is wait, if it has failed often. Few wait, the rest do not."""
-        delay = self._slowdown.failed(source, time.monotonic())
+        delay = self._slowdown.failed(source, time.monotonic(), self.view.bounds.failure_delay)
         if not delay or self._slowed >= _SLOWED or self.draining:
             return
         self.tally.slowed_down()

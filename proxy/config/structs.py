@@ -73,6 +73,7 @@ class Bounds(Table, frozen=True, kw_only=True):
     client_stall: Seconds = Seconds(60)
     request: Seconds = Seconds(3600)
     drain: Seconds = Seconds(60)
+    failure_delay: Seconds = Seconds(1)  # the most a 401 waits after repeated failures of one source; "0s": none waits
 
 
 class ClientCertificates(Table, frozen=True, kw_only=True):

@@ -35,6 +35,7 @@ _NEVER_FORWARDED = frozenset(
 _FROM_NOUGHT = frozenset(
     (
         (structs.Listen, "workers"),
+        (structs.Bounds, "failure_delay"),
         (structs.Audit, "keep"),
         (structs.Deployment, "priority"),
         (structs.Issuer, "leeway"),

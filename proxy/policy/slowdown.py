@@ -1,6 +1,6 @@
 """Repeated failures of one source to prove who it is are answered later and later. Pure.
 
-Only refusals are slowed down, and only up to a second: guessing becomes slow, and whoever shares the address and has a
+Only refusals are slowed down, and only up to a bound: guessing becomes slow, and whoever shares the address and has a
 good credential notices nothing. A source's count halves in every half-minute, so an honest mistake is soon forgotten.
 """
 
@@ -10,7 +10,6 @@ from ipaddress import IPv6Address, ip_address
 FREE = 10.0
 """Failures, as they are remembered, that cost nothing."""
 
-AT_MOST = 1.0
 _STEP = 0.1  # seconds for each failure beyond
 _HALF_LIFE = 30.0
 _SOURCES = 10_000
@@ -26,15 +25,15 @@ class Slowdown:
     def __repr__(self) -> str:
         return f"<Slowdown {len(self._counts)}/{self._sources}>"
 
-    def failed(self, source: str, now: float) -> float:
-        """Count a failure of an address; how many seconds its answer is to wait."""
+    def failed(self, source: str, now: float, at_most: float) -> float:
+        """Count a failure of an address; how many seconds its answer is to wait, `at_most` at most."""
         network = _network(source)
         count, when = self._counts.pop(network, (0.0, now))
         count = count * math.exp2((when - now) / _HALF_LIFE) + 1
         self._counts[network] = count, now
         if len(self._counts) > self._sources:
             del self._counts[next(iter(self._counts))]
-        return min(max(0.0, (count - FREE) * _STEP), AT_MOST)
+        return min(max(0.0, (count - FREE) * _STEP), at_most)
 
 
 def _network(source: str) -> str:

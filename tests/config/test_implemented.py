@@ -39,6 +39,7 @@ stream_idle = "300s"
 client_stall = "60s"
 request = "1h"
 drain = "60s"
+failure_delay = "1s"
 [listen.client_certificates]
 mode = "optional"
 roots = ["client-root.pem"]

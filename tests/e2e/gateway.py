@@ -48,7 +48,13 @@ def azure(pki: Pki, first: float = 0.005, between: float = 0.002) -> MockConfig:
 
 
 def config_text(pki: Pki, mock: MockProcess, *, listen: str = "", clients: str = "", more: str = "") -> str:
-    """A configuration with two clients; `{}`-free, so that tests can replace parts of it."""
+    """A configuration with two clients; `{}`-free, so that tests can replace parts of it.
+
+    Failures to authenticate are answered at once: all tests come from one address.
+    """
+    if "[listen.bounds]" not in listen:
+        listen += "\n[listen.bounds]"
+    listen = listen.replace("[listen.bounds]", '[listen.bounds]\nfailure_delay = "0s"')
     server = pki.pairs["server"]
     models = "\n".join(
         f"""[[models]]

@@ -148,7 +148,7 @@ def test_without_required_requests_go_on_and_are_recorded_later(tmp_path: Path, 
 
 
 def test_guessing_is_slowed_down_and_who_shares_the_address_is_not(tmp_path: Path, pki: Pki, mock: MockProcess) -> None:
-    text = config_text(pki, mock).replace("workers = 2", "workers = 1")
+    text = config_text(pki, mock).replace("workers = 2", "workers = 1").replace('failure_delay = "0s"', "")
     with gateway(tmp_path, pki, mock, text) as running, running.client() as honest, running.client("wrong") as guesser:
         chat = {"model": "gpt-4o", "messages": [], "max_tokens": 1}
         path = "/openai/v1/chat/completions"
