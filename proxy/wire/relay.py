@@ -46,7 +46,7 @@ class Relay:
 
     `idle` and `stall` are the seconds that backend and client may be silent, `until` the monotonic time at which the
     whole request ends. `last_words` is the event for a client whose backend failed. `client_alive` is asked when the
-    client sends something or hangs up; it takes what was sent.
+    client sends something, and takes it.
     """
 
     __slots__ = (
@@ -164,7 +164,7 @@ class Relay:
     def _on_client(self, mask: int) -> None:
         if self._state is _State.STALLED:
             self._resume(mask)
-        elif not self._client_alive():
+        elif mask & _LEFT or not self._client_alive():
             self._finish(RelayEnd.CLIENT_GONE)
 
     def _resume(self, mask: int) -> None:

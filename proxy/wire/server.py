@@ -16,6 +16,7 @@ from proxy.refusal import Reason, Refused
 from proxy.wire.chunks import ChunkDecoder, ChunkError
 from proxy.wire.http1 import HEAD_END, RequestHead, read_request_head
 from proxy.wire.link import Link, LinkClosed, LinkTimeout
+from proxy.wire.pump import READ
 
 _PIPELINED = 16 << 10
 _DISCARDED = 64 << 10
@@ -166,12 +167,15 @@ class ClientConnection:
         """The task will wait on `link` (a backend's); a client that leaves meanwhile fails that wait."""
         self._awaiting = link
         self.link.on_idle = self._overhear
-        self.link.watch_reading()
+        self.link.watch(READ if len(self._inbox) <= _PIPELINED else select.EPOLLRDHUP)
 
     def alive(self) -> bool:
         """Take what the client sends meanwhile; false once it has left."""
         if self.gone:
             return False
+        if len(self._inbox) > _PIPELINED:
+            self.link.watch(select.EPOLLRDHUP)
+            return True
         try:
             count = self.link.recv_now(self._pump.view)
         except LinkClosed:
