@@ -78,12 +78,13 @@ class ClientConnection:
         deadline = time.monotonic() + (bounds.keep_alive if self.served else bounds.head)
         begun = False
         while True:
-            if inbox:
-                if not begun:
+            if inbox and not begun:
+                while inbox.startswith(b"\r\n"):
+                    del inbox[:2]  # RFC 9112 section 2.2: empty lines before the request are ignored
+                if not b"\r".startswith(inbox):
                     begun = True
                     deadline = time.monotonic() + bounds.head
-                    if inbox.startswith(b"\r\n"):
-                        del inbox[:2]  # RFC 9112 section 2.2: one empty line before the request is ignored
+            if begun:
                 end = inbox.find(HEAD_END)
                 if end >= 0 or len(inbox) > bounds.request_line:
                     _judge_size(inbox, end, bounds)
