@@ -13,6 +13,7 @@ from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
 
+import msgspec
 import trio
 
 from proxy.channel import Channel, ChannelBroken
@@ -77,7 +78,11 @@ class WorkerProcess:
 
     def post(self, message: Downward) -> None:
         """Tell the worker, if there is one."""
-        if self._channel is not None and not self._channel.post(message):
+        if self._channel is not None:
+            self._post(self._channel, message)
+
+    def _post(self, channel: Channel, message: Downward) -> None:
+        if not channel.post(message):
             _log.error("worker %d does not listen; it is told no more", self.index)
 
     def drain(self, seconds: float) -> None:
@@ -116,7 +121,10 @@ class WorkerProcess:
         Journal.create(path).close()
         ours, theirs = socket.socketpair()
         channel = Channel(ours)
-        source = Source(lambda slots: self.post(Written(slots)), lambda records: self.post(MayRecord(records)))
+        # Its own channel, whoever is in the place by then: the next worker's slots are other requests'.
+        source = Source(
+            lambda slots: self._post(channel, Written(slots)), lambda records: self._post(channel, MayRecord(records))
+        )
         process = await self._start(theirs, path)
         theirs.close()
         self._become(WorkerState.STARTING)
@@ -162,13 +170,14 @@ class WorkerProcess:
             while True:
                 try:
                     frames = await channel.receive()
-                except ChannelBroken:
+                    messages = [decode_upward(frame) for frame in frames]
+                except (ChannelBroken, msgspec.DecodeError):
                     _log.error("worker %d sent what is no message; it is replaced", self.index)
                     break
                 if not frames:
                     break
-                for frame in frames:
-                    self._take(decode_upward(frame), source)
+                for message in messages:
+                    self._take(message, source)
             nursery.cancel_scope.cancel()
 
     def _take(self, message: Upward, source: Source) -> None:
