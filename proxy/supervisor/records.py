@@ -239,7 +239,9 @@ class RecordKeeper:
                 self._lost(record)
             lines.append(_encode(record))
         journal.close()
-        self.take(None, [-1] * len(lines), lines)
+        # Past the bound as well: there is no other place for them, and a journal has a bound of its own.
+        self._queue.extend((None, -1, line) for line in lines)
+        self._wake.set()
         path.unlink(missing_ok=True)
         return len(lines)
 

@@ -201,6 +201,19 @@ async def test_after_the_supervisor_died_too_what_the_log_has_is_not_recorded_ag
     assert ids(keeping.audit) == ["new"]
 
 
+async def test_what_a_lost_worker_left_is_kept_even_where_too_much_waits_to_be_written(
+    keeping: Keeping, journal: Journal
+) -> None:
+    """Its journal goes with it, so that there is no other place for it."""
+    keeping.keeper.take(None, [-1] * 200_001, [b"{}"] * 200_001)
+    assert keeping.keeper.failures == 1
+    journal.admit(line("open"))
+    assert keeping.keeper.recover(journal.path, source=keeping.source, known=set()) == 1
+    await keeping.keeper.drained()
+    assert len(keeping.audit.lines) == 200_001
+    assert msgspec.json.decode(keeping.audit.lines[-1], type=Record).request_id == "open"
+
+
 async def test_a_journal_that_is_none_is_said_and_left(
     keeping: Keeping, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
