@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from proxy.messages import Uncounted
-from proxy.record.audit import AuditLog, AuditWriteError
+from proxy.record.audit import Appended, AuditLog, AuditWriteError
 from proxy.record.journal import Journal
 from proxy.record.record import End, Record, Tokens
 from proxy.supervisor.events import Event
@@ -31,11 +31,12 @@ class Audit:
         self.lines: list[bytes] = []
         self.failing = 0
 
-    def append(self, lines: Sequence[bytes]) -> None:
+    def append(self, lines: Sequence[bytes]) -> Appended:
         if self.failing:
             self.failing -= 1
             raise AuditWriteError(Path("audit.jsonl"), "no space left")
         self.lines += lines
+        return Appended(list(lines), sum(map(len, lines)))
 
     @property
     def records(self) -> list[Record]:

@@ -17,7 +17,7 @@ import trio
 
 from proxy.channel import Channel
 from proxy.messages import Downward, Drain, Ready, Records, Tallies, Upward, Written, decode_downward, encode
-from proxy.record.audit import AuditLog
+from proxy.record.audit import Appended, AuditLog
 from proxy.record.journal import Journal
 from proxy.record.record import End, Record
 from proxy.supervisor.events import Event
@@ -48,9 +48,10 @@ class Audit:
         self.open.set()
         self.lines: list[bytes] = []
 
-    def append(self, lines: Sequence[bytes]) -> None:
+    def append(self, lines: Sequence[bytes]) -> Appended:
         assert self.open.wait(WITHIN)
         self.lines += lines
+        return Appended(list(lines), sum(map(len, lines)))
 
     @property
     def ends(self) -> dict[str, End]:
