@@ -41,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
 def _run(folder: Path, name: str, *, once: bool) -> None:
     signal.signal(signal.SIGTERM, _interrupt)
     print(f"scenario {name}: {SCENARIOS[name].what}")
-    pki = build(folder / "pki")
+    pki = build(folder / "pki", authorities=True)
     place = new_place(folder / name)
     with mock_process(azure(pki)) as mock:
         print(f"mock Azure OpenAI: {', '.join(mock.urls.values())}")

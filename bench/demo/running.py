@@ -15,6 +15,7 @@ from typing import NamedTuple
 from bench.demo.failure import DemoFailed
 from bench.mock.config import Deployment, Instance, MockConfig
 from bench.mock.process import MockProcess
+from bench.mock.revocation import AuthorityFiles
 from certs.pki import Pki
 from proxy.config.structs import Seconds
 
@@ -42,7 +43,7 @@ def new_place(folder: Path) -> Place:
 
 
 def azure(pki: Pki) -> MockConfig:
-    """Two regions with the same deployments."""
+    """Two regions with the same deployments, and the clients' authorities."""
     deployments = tuple(
         Deployment(name=name, first_token=Seconds(0.2), between_tokens=Seconds(0.04))
         for name in ("gpt-4o", "gpt-4o-mini")
@@ -51,6 +52,12 @@ def azure(pki: Pki) -> MockConfig:
     return MockConfig(
         certificate=str(pair.certificate),
         private_key=str(pair.key),
+        authorities=(
+            AuthorityFiles(name="root", certificate=str(pki.client_root), private_key=str(pki.client_root_key)),
+            AuthorityFiles(
+                name="devices", certificate=str(pki.client_intermediate), private_key=str(pki.client_intermediate_key)
+            ),
+        ),
         instances=(
             Instance(name="sweden", region="Sweden Central", tier="provisioned", deployments=deployments),
             Instance(name="france", region="France Central", deployments=deployments),

@@ -112,16 +112,22 @@ class IdentityProvider(Scenario):
 
 
 class Certificates(Scenario):
-    what = "the client shows a certificate: mutual TLS"
+    what = "the client shows a certificate: mutual TLS, and CRLs that are fetched"
 
     def settings(self) -> str:
-        return self._trust("required") + "\n" + self._client(_CERTIFICATE)
+        crls = ", ".join(f'"{self.mock.revocation_url}/crl/{name}.crl"' for name in ("root", "devices"))
+        revocation = f'crls = [{crls}]\nrevocation = "hard"\n'
+        return self._trust("required") + revocation + "\n" + self._client(_CERTIFICATE)
+
+    def prepare(self, config: Path) -> None:
+        leaf = x509.load_pem_x509_certificates(self.pki.pairs["revoked"].certificate.read_bytes())[0]
+        self.mock.revocation(authority="devices", revoke=[f"{leaf.serial_number:x}"])
 
     def attempt(self) -> Attempt:
         return Attempt("turbine-7's certificate", pair=self.pki.pairs["turbine-7"])
 
     def refused(self) -> Attempt:
-        return Attempt("a good certificate, of no client", pair=self.pki.pairs["billing"])
+        return Attempt("a certificate that its authority has revoked", pair=self.pki.pairs["revoked"])
 
 
 class Keys(Scenario):
