@@ -52,6 +52,7 @@ BACKEND_ATTEMPTS = "penstock_backend_attempts_total"
 HANDSHAKES = "penstock_handshakes_total"
 BACKEND_STATE = "penstock_backend_state"
 CERTIFICATE_EXPIRY = "penstock_certificate_expiry_seconds"
+CRL_EXPIRY = "penstock_crl_expiry_seconds"
 WORKERS = "penstock_workers"
 WORKER_RESTARTS = "penstock_worker_restarts_total"
 CONFIG_VERSION = "penstock_config_version"
@@ -113,6 +114,7 @@ METRICS: dict[str, Metric] = {
         "Time until a certificate expires, negative once it has; of a client, the one in use that ends first.",
         ("certificate",),
     ),
+    CRL_EXPIRY: Metric(Kind.GAUGE, "Time until the first CRL of a source lapses, negative once it has.", ("source",)),
     WORKERS: Metric(Kind.GAUGE, "Workers that serve."),
     WORKER_RESTARTS: Metric(Kind.COUNTER, "Workers that ended unasked and were replaced."),
     CONFIG_VERSION: Metric(Kind.GAUGE, "Version of the configuration in force."),

@@ -2,7 +2,8 @@
 
 Each certificate is announced once at each of the configured numbers of days before its end, and once when it has
 ended. What is found for the first time within several of them is announced for the tightest alone. After a restart,
-what stands is said again.
+what stands is said again. A CRL is announced when a quarter of its time is left and nothing newer has come, whether it
+holds for an hour or for a month, and when it has lapsed.
 """
 
 import logging
@@ -20,6 +21,8 @@ from proxy.supervisor.inventory import ShownCertificates, Tracked, configured
 _LOOK_EVERY = 60.0
 _DAY = 86_400.0
 _HOUR = 3_600.0
+_MINUTE = 60.0
+_LATE = 0.25
 
 _log = logging.getLogger("penstock.expiry")
 
@@ -37,7 +40,7 @@ class Thresholds:
         announced: dict[str, int] = {}
         for certificate in tracked:
             left = certificate.ends - now
-            threshold = next((days for days in self._days if left <= days * _DAY), None)
+            threshold = self._threshold(certificate, left)
             if threshold is None:
                 continue
             last = self._announced.get(certificate.fingerprint)
@@ -47,6 +50,13 @@ class Thresholds:
             announced[certificate.fingerprint] = last
         self._announced = announced
         return events
+
+    def _threshold(self, tracked: Tracked, left: float) -> int | None:
+        if tracked.use != "CRL":
+            return next((days for days in self._days if left <= days * _DAY), None)
+        if left <= 0:
+            return 0
+        return 1 if left <= _LATE * (tracked.ends - tracked.begins) else None
 
 
 def _event(certificate: Tracked, left: float) -> Event:
@@ -63,6 +73,11 @@ def _event(certificate: Tracked, left: float) -> Event:
     if certificate.client is not None:
         facts["client"] = certificate.client
     when = f"on {end:%Y-%m-%d at %H:%M} UTC"
+    if certificate.use == "CRL":
+        if left <= 0:
+            return Event("crl_lapsed", "error", f"{what} of {certificate.subject} lapsed {when}", facts)
+        text = f"{what} of {certificate.subject} lapses in {_span(left)}, {when}, and nothing newer has come"
+        return Event("crl_lapsing", "warning", text, facts)
     if left <= 0:
         return Event("certificate_expired", "error", f"{what} ({certificate.subject}) expired {when}", facts)
     text = f"{what} ({certificate.subject}) expires in {_span(left)}, {when}"
@@ -70,12 +85,16 @@ def _event(certificate: Tracked, left: float) -> Event:
 
 
 def _span(seconds: float) -> str:
-    count, unit = (round(seconds / _HOUR), "hour") if seconds < 2 * _DAY else (round(seconds / _DAY), "day")
+    size, unit = (_MINUTE, "minute") if seconds < _HOUR else (_HOUR, "hour") if seconds < 2 * _DAY else (_DAY, "day")
+    count = round(seconds / size)
     return f"{count} {unit}{'' if count == 1 else 's'}"
 
 
 class Expiry:
-    """Follows every certificate's end. `announce` hears of what was crossed; `wall` gives Unix time."""
+    """Follows every certificate's end, and that of the CRLs which `lists` gives.
+
+    `announce` hears of what was crossed; `wall` gives Unix time.
+    """
 
     def __init__(
         self,
@@ -83,6 +102,7 @@ class Expiry:
         held: Mapping[KeyVaultRef, ServerCertificate],
         announce: Callable[[Event], None],
         *,
+        lists: Callable[[], list[Tracked]] = list,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._configured = configured(config, held)
@@ -90,6 +110,7 @@ class Expiry:
         self._days = config.expiry.warn_days
         self._thresholds = Thresholds(self._days)
         self._announce = announce
+        self.lists = lists
         self._wall = wall
         self._changed = trio.Event()
 
@@ -97,7 +118,7 @@ class Expiry:
         """Look for ever: every minute, and when there is something new."""
         while True:
             self._changed = trio.Event()
-            for event in self._thresholds.crossed(self.tracked(), self._wall()):
+            for event in self._thresholds.crossed([*self.tracked(), *self.lists()], self._wall()):
                 self._announce(event)
             with trio.move_on_after(_LOOK_EVERY):
                 await self._changed.wait()

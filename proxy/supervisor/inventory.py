@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from proxy.config.structs import Config, KeyVaultRef
 from proxy.identity.certificate import thumbprint
+from proxy.identity.crl import Crl
 from proxy.messages import ServerCertificate
 
 _BUNDLE = 16
@@ -21,11 +22,14 @@ _SHOWN_AT_MOST = 1_000
 _DAY = 86_400.0
 _SUBJECT = 200
 
-Use = Literal["server", "client root", "intermediate", "admin", "trust", "client"]
+Use = Literal["server", "client root", "intermediate", "admin", "trust", "client", "CRL"]
 
 
 class Tracked(NamedTuple):
-    """One certificate and its end. `name`: where the configuration has it, or whose it is."""
+    """One certificate and its end. `name`: where the configuration has it, or whose it is.
+
+    A CRL is one too: it ends when its next update is due, `subject` is its issuer, and `begins` counts.
+    """
 
     name: str
     use: Use
@@ -33,6 +37,7 @@ class Tracked(NamedTuple):
     fingerprint: str
     ends: float
     client: str | None = None
+    begins: float = 0.0
 
 
 def configured(config: Config, held: Mapping[KeyVaultRef, ServerCertificate]) -> list[Tracked]:
@@ -76,6 +81,22 @@ def _places(config: Config) -> Iterator[tuple[str, Use, str | KeyVaultRef]]:
     for name, ca in trusts:
         if ca is not None:
             yield name, "trust", ca
+
+
+def listed(held: Mapping[str, Iterable[Crl]]) -> list[Tracked]:
+    """The CRLs that are held, by their sources."""
+    return [
+        Tracked(
+            f"CRL {source}",
+            "CRL",
+            crl.issuer.rfc4514_string()[:_SUBJECT],
+            f"sha256:{crl.fingerprint.hex()}",
+            crl.next_update,
+            begins=crl.this_update,
+        )
+        for source, crls in held.items()
+        for crl in crls
+    ]
 
 
 class _Shown(NamedTuple):

@@ -37,7 +37,7 @@ from proxy.messages import (
     Upward,
 )
 from proxy.policy.budget import Ask, Budgets, Outgoing, Return
-from proxy.supervisor import key_vault
+from proxy.supervisor import inventory, key_vault
 from proxy.supervisor import snapshot as snapshots
 from proxy.supervisor.audit import chain_key, open_log
 from proxy.supervisor.client_keys import ClientKeyring
@@ -159,10 +159,12 @@ class Supervisor:
             for index in range(count)
         ]
         self._vaults = key_vault.KeyVaults(config, held, self._rotate, self.events.announce)
-        self.expiry = Expiry(config, held, self.events.announce)
         self._refresher = Refresher(config.credentials, self._publish, self._announce)
         self.issuers = Issuers(config.issuers, self._tell_all, self._answer, self.events.announce)
         self.revocation = Revocation(config.listen.client_certificates, self._post, self.events)
+        self.expiry = Expiry(
+            config, held, self.events.announce, lists=lambda: inventory.listed(self.revocation.lists.held)
+        )
         self._ticks = trio.Event()
         self._draining = trio.Event()
         self._reloading = trio.Lock()

@@ -28,6 +28,7 @@ from proxy.record.metrics import (
     CERTIFICATE_EXPIRY,
     CONFIG_VERSION,
     CONNECTIONS_ACTIVE,
+    CRL_EXPIRY,
     EVENTS_DROPPED,
     REQUESTS_ACTIVE,
     STREAMS_ACTIVE,
@@ -97,6 +98,10 @@ class Overview:
         for each in supervisor.expiry.tracked():
             ends.setdefault((each.name,), each.ends - now)  # of a client with several, the one that ends first
         metrics.replace(CERTIFICATE_EXPIRY, ends)
+        lapses: dict[tuple[str, ...], float] = {}
+        for each in sorted(supervisor.expiry.lists(), key=lambda crl: crl.ends):
+            lapses.setdefault((each.name.removeprefix("CRL "),), each.ends - now)
+        metrics.replace(CRL_EXPIRY, lapses)
         metrics.set(WORKERS, sum(worker.state is WorkerState.SERVING for worker in supervisor.workers))
         metrics.set(WORKER_RESTARTS, sum(worker.restarts for worker in supervisor.workers))
         metrics.set(CONFIG_VERSION, supervisor.version)

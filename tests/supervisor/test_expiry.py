@@ -26,6 +26,31 @@ def told(thresholds: Thresholds, tracked: list[Tracked], day: float) -> list[tup
     return [(event.kind, event.severity, float(event.facts["days_left"])) for event in events]
 
 
+def lapsing(hours: float, of: float) -> Tracked:
+    """A CRL that lapses so many hours after the start, and holds for `of` hours."""
+    ends = START + hours * 3_600
+    return Tracked("CRL http://pki.example/ca.crl", "CRL", "CN=CA", "sha256:crl", ends, begins=ends - of * 3_600)
+
+
+def test_a_crl_is_told_of_when_the_next_one_is_late() -> None:
+    thresholds = Thresholds((30, 14, 7, 1))
+    crl = lapsing(24, of=24)
+    assert thresholds.crossed([crl], START + 17 * 3_600) == []
+    [event] = thresholds.crossed([crl], START + 18.5 * 3_600)
+    assert (event.kind, event.severity) == ("crl_lapsing", "warning")
+    assert event.message == (
+        "CRL http://pki.example/ca.crl of CN=CA lapses in 6 hours, on 2026-11-02 at 00:00 UTC, "
+        "and nothing newer has come"
+    )
+    assert thresholds.crossed([crl], START + 20 * 3_600) == []
+    [event] = thresholds.crossed([crl], START + 25 * 3_600)
+    assert (event.kind, event.severity) == ("crl_lapsed", "error")
+    assert event.message == "CRL http://pki.example/ca.crl of CN=CA lapsed on 2026-11-02 at 00:00 UTC"
+    assert thresholds.crossed([crl], START + 26 * 3_600) == []
+    [event] = Thresholds(()).crossed([lapsing(0.2, of=1)], START)
+    assert "lapses in 12 minutes" in event.message
+
+
 def test_each_threshold_once() -> None:
     thresholds = Thresholds((30, 14, 7, 1))
     tracked = [ending(40)]

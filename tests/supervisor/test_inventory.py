@@ -11,8 +11,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from certs.pki import Pki, build
 from proxy.config.structs import Admin, Backend, ClientCertificates, Config, KeyVaultRef, Listen
+from proxy.identity.crl import read_crls
 from proxy.messages import ServerCertificate
-from proxy.supervisor.inventory import ShownCertificates, configured
+from proxy.supervisor.inventory import ShownCertificates, configured, listed
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
@@ -77,6 +78,17 @@ def test_what_was_fetched_is_there_too(pki: Pki) -> None:
     config = Config(listen=Listen(certificate=ref))
     assert configured(config, held)[0].subject == "CN=mock"
     assert configured(config, {}) == []
+
+
+def test_the_crls_that_are_held(pki: Pki) -> None:
+    crls = read_crls(pki.client_crl.read_bytes())
+    found = listed({"client.crl": crls, "http://pki.example/none.crl": []})
+    assert [(each.name, each.use, each.subject) for each in found] == [
+        ("CRL client.crl", "CRL", "CN=Devices CA,O=Contoso"),
+        ("CRL client.crl", "CRL", "CN=Devices Root,O=Contoso"),
+    ]
+    assert all(each.begins < each.ends for each in found)
+    assert found[0].fingerprint != found[1].fingerprint
 
 
 def test_a_client_with_two_certificates() -> None:

@@ -5,7 +5,7 @@ the place of a newer one from the same address.
 """
 
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -58,6 +58,11 @@ class Lists:
 
     def __repr__(self) -> str:
         return f"<Lists {len(self._held)}/{len(self._sources)}, {len(self._failing)} failing>"
+
+    @property
+    def held(self) -> Mapping[str, list[Crl]]:
+        """The last good CRLs of each source."""
+        return self._held
 
     @property
     def failing(self) -> frozenset[str]:
