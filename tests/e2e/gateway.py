@@ -104,6 +104,8 @@ regions = ["francecentral"]
 [[clients.grants]]
 models = ["gpt-4o"]
 operations = ["chat.completions"]
+[clients.limits]
+tokens_per_minute = 1_000_000
 {clients}
 [credentials.gateway]
 kind = "managed_identity"
