@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import trio
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
@@ -195,7 +196,7 @@ def _certificate(config: Config, file: Path | None, now: float, note: Callable[[
     try:
         leaf, *others = x509.load_pem_x509_certificates(content)
         facts = read_certificate(leaf.public_bytes(Encoding.DER))
-    except ValueError:
+    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
         raise CannotExplain(f"{file} holds no certificate that can be read: give PEM, the leaf first") from None
     roots = _certificates(settings.roots)
     verifier = PolicyBuilder().store(Store(roots)).time(datetime.fromtimestamp(now, UTC)).build_client_verifier()
@@ -204,7 +205,7 @@ def _certificate(config: Config, file: Path | None, now: float, note: Callable[[
     except VerificationError as error:
         note("the handshake would fail, and no request would come of it")
         raise Refused(Reason.UNKNOWN_CERTIFICATE, f"path: {str(error).partition(' (encountered')[0]}") from None
-    note("its path: " + " → ".join(c.subject.rfc4514_string() for c in path))
+    note("its path: " + ", issued by ".join(c.subject.rfc4514_string() for c in path))
     return facts
 
 
