@@ -22,6 +22,7 @@ from proxy.config.files import Unreadable, read
 from proxy.config.structs import Config, Issuer
 from proxy.identity.authenticate import Directory, Presented
 from proxy.identity.certificate import CertificateFacts, read_certificate
+from proxy.identity.chain import read_chain
 from proxy.identity.key import PREFIX, KeyedHash
 from proxy.identity.known import IssuerKeys, Known, SigningKey, Undecided
 from proxy.identity.principal import Principal
@@ -195,7 +196,7 @@ def _certificate(config: Config, file: Path | None, now: float, note: Callable[[
         return None
     try:
         leaf, *others = x509.load_pem_x509_certificates(content)
-        facts = read_certificate(leaf.public_bytes(Encoding.DER))
+        read_certificate(leaf.public_bytes(Encoding.DER))
     except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
         raise CannotExplain(f"{file} holds no certificate that can be read: give PEM, the leaf first") from None
     roots = _certificates(settings.roots)
@@ -204,8 +205,13 @@ def _certificate(config: Config, file: Path | None, now: float, note: Callable[[
         path = verifier.verify(leaf, [*others, *_certificates(settings.intermediates)]).chain
     except VerificationError as error:
         note("the handshake would fail, and no request would come of it")
-        raise Refused(Reason.UNKNOWN_CERTIFICATE, f"path: {str(error).partition(' (encountered')[0]}") from None
+        raise Refused(Reason.CERTIFICATE_REFUSED, f"path: {str(error).partition(' (encountered')[0]}") from None
     note("its path: " + ", issued by ".join(c.subject.rfc4514_string() for c in path))
+    if settings.revocation != "off":
+        note("whether the certificate was revoked was not checked: the running gateway knows")
+    facts = read_chain(tuple(certificate.public_bytes(Encoding.DER) for certificate in path))
+    if facts.fault is not None:
+        raise Refused(*facts.fault)
     return facts
 
 
