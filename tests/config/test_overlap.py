@@ -28,6 +28,8 @@ TABLE = [
     ("a shared name with more beside it", M(san_uri=("a",), subject="CN=x"), M(san_uri=("a",), san_dns=("d",)), True),
     ("a shared name, other subjects", M(san_uri=("a",), subject="CN=x"), M(san_uri=("a",), subject="CN=y"), False),
     ("names of different kinds", M(issuer=CA, san_uri=("a",)), M(issuer=CA, san_dns=("d",)), False),
+    ("other serials", M(issuer=CA, serials=("0a",)), M(issuer=CA, serials=("0b",)), False),
+    ("a serial spelled otherwise", M(issuer=CA, serials=("00:0A",)), M(issuer=CA, serials=("a",)), True),
     ("what is no name", M(subject="nonsense"), M(subject="nonsense"), True),
 ]
 

@@ -114,6 +114,43 @@ TABLE = [
         'listen.client_certificates.roots: set, while mode is "off"; set mode to "optional" or "required"',
     ),
     (changed('mode = "optional"', ""), 'clients[0].certificate: set, while listen.client_certificates.mode is "off"; '),
+    # revocation
+    (
+        changed('mode = "optional"', 'mode = "optional"\nrevocation = "hard"'),
+        'listen.client_certificates.revocation: "hard", and nothing to tell it by; give crls, or ocsp = "aia" or a',
+    ),
+    (
+        changed('mode = "optional"', 'mode = "optional"\nocsp = "ldap://x"'),
+        'listen.client_certificates.ocsp: is neither a mode nor an address; give "off", "aia" or "http://…"',
+    ),
+    (
+        changed('mode = "optional"', 'mode = "optional"\nocsp = "aia"\nocsp_allow = ["ten"]'),
+        'listen.client_certificates.ocsp_allow[0]: "ten"; give a network',
+    ),
+    (
+        changed('mode = "optional"', 'mode = "optional"\nocsp_allow = ["10.0.0.0/8"]'),
+        'listen.client_certificates.ocsp_allow: set; it is for ocsp = "aia": leave it out',
+    ),
+    (
+        changed('mode = "optional"', 'mode = "optional"\ncrls = ["absent.crl"]'),
+        "listen.client_certificates.crls[0]: DIR/absent.crl cannot be read",
+    ),
+    (
+        changed('mode = "optional"', 'mode = "optional"\ncrls = ["server.pem"]'),
+        "listen.client_certificates.crls[0]: DIR/server.pem holds no CRL that can be read; give whole CRLs, PEM or DER",
+    ),
+    (
+        changed('mode = "optional"', 'mode = "optional"\ncrls = ["http://me:x@pki/"]'),
+        "listen.client_certificates.crls[0]: is no address; give",
+    ),
+    (
+        changed('san_dns = ["billing.contoso.example"]', 'issuer = "CN=B", serials = ["0x1"]'),
+        'clients[1].certificate.serials[0]: "0x1"; give hex digits',
+    ),
+    (
+        changed('san_dns = ["billing.contoso.example"]', 'serials = ["1a"]'),
+        "clients[1].certificate.issuer: missing; a serial is one issuer's own: name the issuer",
+    ),
     # the admin address
     (
         changed("[admin]", '[admin]\naddress = "0.0.0.0:9443"'),
