@@ -145,7 +145,7 @@ class Issuer(Table, frozen=True, kw_only=True):
     types: tuple[str, ...] = ()  # empty: "JWT", "at+jwt" or none
     ca: str | None = None
     leeway: Seconds = Seconds(30)
-    require_nbf: bool = False  # `nbf` is checked where there is one; true: there must be
+    require_nbf: bool = True  # false, for issuers whose tokens have none (Okta, Auth0): checked where there is one
     required_claims: dict[str, str | tuple[str, ...]] = {}
     client_claim: str | tuple[str, ...] = "azp"
     user_claim: str | tuple[str, ...] = "oid"

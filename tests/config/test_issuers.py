@@ -16,7 +16,7 @@ algorithms = ["RS256", "PS512", "ES384", "EdDSA"]
 types = ["at+jwt"]
 ca = "server-root.pem"
 leeway = "0s"
-require_nbf = true
+require_nbf = false
 required_claims = { tid = "a", groups = ["b", "c"] }
 client_claim = ["azp", "appid"]
 user_claim = "oid"

@@ -30,6 +30,7 @@ ISSUERS = (
         audiences=("api://penstock", "penstock"),
         algorithms=("RS256", "PS256", "ES256", "EdDSA"),
         required_claims={"tid": ("t1", "t2")},
+        require_nbf=False,
     ),
     Issuer(
         name="fabrikam",
@@ -37,7 +38,6 @@ ISSUERS = (
         audiences=("api://penstock",),
         algorithms=("ES256", "ES384"),
         types=("at+jwt",),
-        require_nbf=True,
         client_claim=("client_id", "azp"),
         user_claim="sub",
     ),
