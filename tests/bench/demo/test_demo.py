@@ -28,7 +28,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         ("identity-provider", ('"kind": "token"', '"user": "user-1"', '"rule": "contoso:expired"', "refused: 401")),
         ("certificates", ('"kind": "certificate"', '"reason": "certificate_revoked"', "refused: 401")),
-        ("keys", ('"kind": "key"', "$ penstock keys issue", "refused: 401")),
+        ("keys", ('"kind": "key"', "$ penstock keys issue", '"reason": "revoked_key"', "refused: 401")),
         ("multi-region", ("answered by france", '"backend": "sweden"', "refused: 403", '"reason": "not_granted"')),
         ("combined", ('require = "all"', '"rule": "contoso:certificate_binding"', "refused: 401")),
     ],
