@@ -26,13 +26,8 @@ class Failure(Exception):
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command; its exit code."""
-    parser = _parser()
-    arguments, unknown = parser.parse_known_args(argv)
-    if unknown:
-        # Named without values: what stands where nothing belongs may be a key.
-        options = [argument.partition("=")[0] for argument in unknown if argument.startswith("-")]
-        parser.error(f"unknown option {options[0]}" if options else "one argument too many")
     try:
+        arguments = _parsed(argv)
         code: int = arguments.run(arguments)
         if sys.stdout is not None:
             sys.stdout.flush()
@@ -50,6 +45,16 @@ def main(argv: list[str] | None = None) -> int:
         print(f"{where}{error.strerror or type(error).__name__}", file=sys.stderr)
         return 1
     return code
+
+
+def _parsed(argv: list[str] | None) -> argparse.Namespace:
+    parser = _parser()
+    arguments, unknown = parser.parse_known_args(argv)
+    if unknown:
+        # Named without values: what stands where nothing belongs may be a key.
+        options = [argument.partition("=")[0] for argument in unknown if argument.startswith("-")]
+        parser.error(f"unknown option {options[0]}" if options else "one argument too many")
+    return arguments
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -293,7 +293,7 @@ class Worker:
                 await Exchange(self, connection, None).refuse(refused)
                 return
             if head is None:
-                return
+                break
             connection.served += 1
             keep = await Exchange(self, connection, head).run()
             connection.serving = None

@@ -48,11 +48,13 @@ class Running(msgspec.Struct):
         return family(self.pid)
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def free_ports(count: int) -> list[int]:
+    """Different ones, free now."""
+    with contextlib.ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]
 
 
 def _target(pki: Pki, port: int) -> Target:
@@ -186,7 +188,7 @@ http {{
 @contextlib.contextmanager
 def nginx(folder: Path, pki: Pki, upstreams: dict[str, str], core: int) -> Iterator[Running]:
     """nginx, its master and its one worker on the one core."""
-    port = free_port()
+    (port,) = free_ports(1)
     config = folder / "nginx.conf"
     addresses = [f"127.0.0.1:{urlsplit(url).port}" for url in upstreams.values()]
     config.write_text(nginx_config(folder, pki, addresses, port))
@@ -257,7 +259,7 @@ key = {{ env = "PENSTOCK_BENCH_KEY" }}
 @contextlib.contextmanager
 def penstock(folder: Path, pki: Pki, upstreams: dict[str, str], gateway: Gateway) -> Iterator[Running]:
     """The gateway: supervisor and workers, all on the one core where it names one."""
-    port, admin, health = free_port(), free_port(), free_port()
+    port, admin, health = free_ports(3)
     config = folder / "penstock.toml"
     config.write_text(gateway_config(pki, upstreams, gateway, port=port, admin=admin, health=health))
     log = folder / "penstock.log"

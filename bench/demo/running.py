@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -12,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from bench.compare.proxies import free_ports
 from bench.demo.failure import DemoFailed
 from bench.mock.config import Deployment, Instance, MockConfig
 from bench.mock.process import MockProcess
@@ -39,7 +39,7 @@ class Place(NamedTuple):
 def new_place(folder: Path) -> Place:
     """A place at ports that are free now."""
     folder.mkdir(parents=True, exist_ok=True)
-    return Place(folder, *(_free_port() for _ in range(3)))
+    return Place(folder, *free_ports(3))
 
 
 def azure(pki: Pki) -> MockConfig:
@@ -149,10 +149,3 @@ def _ready(health: int) -> bool:
             return bool(answer.status == 200)
     except OSError:
         return False
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -114,7 +114,7 @@ METRICS: dict[str, Metric] = {
         "Time until a certificate expires, negative once it has; of a client, the one in use that ends first.",
         ("certificate",),
     ),
-    CRL_EXPIRY: Metric(Kind.GAUGE, "Time until the first CRL of a source lapses, negative once it has.", ("source",)),
+    CRL_EXPIRY: Metric(Kind.GAUGE, "Time until the first CRL of a source lapses, negative once it has.", ("list",)),
     WORKERS: Metric(Kind.GAUGE, "Workers that serve."),
     WORKER_RESTARTS: Metric(Kind.COUNTER, "Workers that ended unasked and were replaced."),
     CONFIG_VERSION: Metric(Kind.GAUGE, "Version of the configuration in force."),

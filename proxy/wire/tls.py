@@ -87,6 +87,7 @@ def _server_context(settings: Tls, certificate: ServerCertificate) -> ssl.SSLCon
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = _MINIMUM[settings.minimum]
     context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
+    context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
     context.num_tickets = 0
     context.set_alpn_protocols(["http/1.1"])
     _load_pair(context, certificate)
@@ -113,6 +114,7 @@ def backend_context(trust: bytes | None) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
+    context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF  # some Pythons set it: a body that was cut off would seem whole
     context.set_alpn_protocols(["http/1.1"])
     if trust is None:
         context.load_default_certs()

@@ -1,5 +1,6 @@
 """Certificates that break a rule each, through the real listener: who refuses, with what, and what the record says."""
 
+import contextlib
 import socket
 import ssl
 from collections.abc import Callable, Iterator
@@ -229,7 +230,10 @@ def test_a_good_one_passes(strict: Gateway, workshop: Workshop, tmp_path: Path) 
 def test_a_resumed_session_is_held_to_the_path_it_came_with(
     strict: Gateway, keyed_mock: MockProcess, workshop: Workshop, tmp_path: Path
 ) -> None:
-    """TLS 1.2 resumes by identifier, with a leaf and no chain; a revocation holds for it all the same."""
+    """TLS 1.2 resumes by identifier, with a leaf and no chain; a revocation holds for it all the same.
+
+    A worker resumes what it has made itself, so there may have to be some tries until the same one accepts.
+    """
     pair = workshop.make(tmp_path, "good")
     client = context(strict, pair, version=ssl.TLSVersion.TLSv1_2)
 
@@ -237,11 +241,18 @@ def test_a_resumed_session_is_held_to_the_path_it_came_with(
         sock = socket.create_connection(("127.0.0.1", strict.port), timeout=WITHIN)
         return client.wrap_socket(sock, server_hostname="localhost", session=session)
 
+    def resumed(sock: ssl.SSLSocket) -> ssl.SSLSocket | None:
+        if sock.session_reused:
+            return sock
+        sock.close()
+        return None
+
     with connect(None) as first:
         assert status_on(first) == 200
         session = first.session
-    with connect(session) as again:
-        assert again.session_reused
+        with contextlib.suppress(OSError):
+            first.unwrap()  # what is cut off is not resumed
+    with wait_for(lambda: resumed(connect(session))) as again:
         assert status_on(again) == 200
         keyed_mock.revocation(authority="devices", revoke=[serial(pair)])
         wait_for(lambda: status_on(again) == 401)

@@ -248,7 +248,7 @@ async def test_cancellation_closes_connections_and_handshakes_under_way(world: W
         nursery.cancel_scope.cancel()
     assert not listener.open
     assert await ended(silent)
-    with pytest.raises((ssl.SSLEOFError, ConnectionError)):
+    with pytest.raises((ssl.SSLError, ConnectionError)):
         await shaken.receive()
     gate.close()
 

@@ -151,6 +151,7 @@ class World:
     def far_client(self, certificate: str | None = None) -> ssl.SSLContext:
         """What a client of the gateway trusts, and shows."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
         context.load_verify_locations(self.pki.server_root)
         if certificate is not None:
             context.load_cert_chain(self.pki.pairs[certificate].certificate, self.pki.pairs[certificate].key)
@@ -159,6 +160,7 @@ class World:
     def far_backend(self) -> ssl.SSLContext:
         """What a backend shows."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
         context.load_cert_chain(self.pki.pairs["mock"].certificate, self.pki.pairs["mock"].key)
         return context
 
