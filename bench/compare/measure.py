@@ -18,6 +18,7 @@ from bench.load.workload import plain, stream
 Figures = dict[str, float]
 _TOKENS = 400
 _WARM = 1.0
+_SETTLED = 5.0  # s after which all connections are open, both ways, and none is made any more
 
 
 class Scene(msgspec.Struct):
@@ -140,7 +141,7 @@ def first_bytes(scene: Scene, seconds: float, streams: int = 200) -> Figures:
     """Time to the first event of short streams, on connections that are kept alive."""
     with _loading(scene) as load:
         load.start(streams, Plan(workload=stream("localhost", scene.headers, 40)), ramp=2.0)
-        load.run(_WARM)
+        load.run(_SETTLED)
         results = _measure(load, scene, seconds).results
         return {
             "first_event_p50_ms": results.first_byte.percentile(0.5) * 1000,
