@@ -10,10 +10,13 @@ from urllib.parse import urlsplit
 
 import trio
 
+from proxy.config.revocation import is_url
 from proxy.config.structs import Backend, Config, Issuer
+from proxy.identity.crl import CRL_AT_MOST, CrlUnusable, read_crls
 from proxy.supervisor.credentials import CredentialFailed, Source, build
 from proxy.supervisor.discovery import KeysUnavailable, fetch_keys
 from proxy.supervisor.key_vault import Ask, VaultFailed, asking, references
+from proxy.supervisor.revocation.fetch import FetchFailed, Place, client, fetch
 from proxy.wire.tls import backend_context
 
 _WITHIN = 10.0
@@ -25,13 +28,15 @@ class Failed(Exception):
 
 
 def check(config: Config, *, within: float = _WITHIN) -> int:
-    """Try every credential, issuer and backend, say how each went in at most `within` seconds each; the exit code."""
+    """Try all that is named, each for at most `within` seconds, and say how it went; the exit code."""
     logging.getLogger("azure").setLevel(logging.CRITICAL)  # what it warns of is said here, once
     attempts: dict[str, Callable[[], None]] = {}
     for name, credential in config.credentials.items():
         attempts[f"credential {name}"] = _credential(build(name, credential))
     for issuer in config.issuers:
         attempts[f"issuer {issuer.name}"] = _issuer(issuer)
+    for source in filter(is_url, config.listen.client_certificates.crls):
+        attempts[f"CRL {source}"] = _crl(source, within)
     for ref in references(config):
         ask = asking(ref, config.key_vault, config.credentials[config.key_vault.credential])
         attempts[f"certificate {ref.name} of {ref.key_vault}"] = _certificate(ask)
@@ -83,6 +88,22 @@ def _issuer(issuer: Issuer) -> Callable[[], None]:
             trio.run(fetch_keys, issuer)
         except KeysUnavailable as error:
             raise Failed(error.fact) from None
+
+    return run
+
+
+def _crl(source: str, within: float) -> Callable[[], None]:
+    """A list of revoked certificates that can be read; whether it fits is judged when a path needs it."""
+
+    async def read() -> None:
+        async with client() as http:
+            read_crls(await fetch(http, Place(source), at_most=CRL_AT_MOST, within=within))
+
+    def run() -> None:
+        try:
+            trio.run(read)
+        except (FetchFailed, CrlUnusable) as error:
+            raise Failed(str(error)) from None
 
     return run
 

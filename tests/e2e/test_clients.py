@@ -162,3 +162,17 @@ def test_other_framings_of_a_backend(sdk: Sdk, calm: Gateway, model: str) -> Non
             stream=True,
         )
         assert len([c for c in stream if c.choices and c.choices[0].delta.content]) == 3
+
+
+def test_a_certificate_alone(calm: Gateway) -> None:
+    """As the README has it: the client insists on a key, and none may be sent."""
+    http = openai.DefaultHttpxClient(
+        verify=calm.context("turbine-7"),
+        event_hooks={"request": [lambda request: request.headers.pop("authorization")]},
+    )
+    with OpenAI(base_url=f"{calm.url}/openai/v1", api_key="none", http_client=http, max_retries=0) as client:
+        answer = client.chat.completions.create(
+            model="gpt-4o", messages=[{"role": "user", "content": "hi"}], max_tokens=3
+        )
+    assert answer.choices[0].message.content == "".join(map(answers.word, range(3)))
+    assert calm.record(lambda r: r["credential"]["kind"] == "certificate")["client"] == "first"

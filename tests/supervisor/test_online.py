@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 
 from certs.pki import Pki, build
-from proxy.config.structs import Backend, Config, Credential, Listen
+from proxy.config.structs import Backend, ClientCertificates, Config, Credential, Listen
 from proxy.messages import UpstreamCredential
 from proxy.supervisor import online
 from proxy.supervisor.credentials import CredentialFailed
@@ -132,3 +132,28 @@ def test_credentials_are_tried_all_at_once_and_each_is_told(
         "credential silent: failed: no answer within 0.2 s",
     ]
     assert "hunter2" not in out + err
+
+
+def serve_body(body: bytes) -> Callable[[socket.socket], None]:
+    def serve(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b" % (len(body), body))
+
+    return serve
+
+
+def lists(port: int) -> Config:
+    certificates = ClientCertificates(crls=("a-file.crl", f"http://127.0.0.1:{port}/devices.crl"))
+    return Config(listen=Listen(certificate="unused", client_certificates=certificates))
+
+
+def test_a_list_that_answers(pki: Pki, capsys: pytest.CaptureFixture[str]) -> None:
+    with listening(serve_body(pki.client_crl.read_bytes())) as port:
+        assert online.check(lists(port)) == 0
+    assert capsys.readouterr() == (f"CRL http://127.0.0.1:{port}/devices.crl: ok\n", "")
+
+
+def test_a_list_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+    with listening(serve_body(b"nothing")) as port:
+        assert online.check(lists(port)) == 1
+    assert capsys.readouterr().err.endswith("devices.crl: failed: holds no CRL that can be read\n")
