@@ -20,6 +20,7 @@ from proxy.config.structs import Client
 from proxy.forwarding import Forwarding, Sent
 from proxy.identity.authenticate import Presented, split_bearer
 from proxy.identity.certificate import CertificateFacts
+from proxy.identity.fronting import Fronting
 from proxy.identity.known import Undecided
 from proxy.identity.principal import Principal
 from proxy.messages import Uncounted
@@ -153,6 +154,8 @@ class Exchange:
 
     def _authenticate(self, head: RequestHead) -> Principal:
         presented = Presented(certificate=self.connection.certificate)
+        if self.view.fronting is not None and presented.certificate is not None:
+            presented.certificate = self._fronted(self.view.fronting, head, presented.certificate)
         once = head.once
         keys = [once[name].rstrip(b" \t") for name in (b"api-key", b"ocp-apim-subscription-key") if name in once]
         bearer = once.get(b"authorization")
@@ -192,6 +195,14 @@ class Exchange:
             except Undecided as still:
                 undecided = still
         raise Refused(undecided.otherwise, undecided.rule)
+
+    def _fronted(self, fronting: Fronting, head: RequestHead, own: CertificateFacts) -> CertificateFacts:
+        """The certificate that a trusted proxy hands on; `own`, where it hands on none or is not trusted."""
+        if not fronting.trusts(self.connection.source):
+            return own
+        self._vet(own)
+        self.record.credential.kind = "certificate"
+        return fronting.certificate(head.headers, time.time()) or own
 
     def _vet(self, facts: CertificateFacts) -> None:
         """A certificate that counts no more is refused, whatever else is presented. Raises as `Trust.vet` does."""

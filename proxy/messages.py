@@ -34,6 +34,8 @@ class Tls(msgspec.Struct, frozen=True):
     roots: bytes
     intermediates: bytes
     revocation: str = "off"  # off, soft, hard
+    trusted_proxies: tuple[str, ...] = ()  # networks
+    forwarded_certificate: str = "client-cert"  # the header they use
 
 
 class Snapshot(Message, frozen=True):

@@ -7,8 +7,9 @@ import ssl
 
 from proxy.config.structs import Backend, Client, Model
 from proxy.identity.authenticate import Directory
+from proxy.identity.fronting import Fronting
 from proxy.identity.standing import Trust
-from proxy.messages import Snapshot
+from proxy.messages import Snapshot, Tls
 from proxy.policy.grants import permissions
 from proxy.policy.operations import Targets
 from proxy.record.users import shown
@@ -19,6 +20,10 @@ FORWARDED_HEADERS = frozenset(
     + (b"x-ms-client-request-id",)
 )
 """What passes to a backend by default; `traceparent` is continued, everything else stays here."""
+
+
+def fronting(tls: Tls) -> Fronting:
+    return Fronting(tls.trusted_proxies, tls.forwarded_certificate, tls.roots, tls.intermediates)
 
 
 class View:
@@ -34,6 +39,7 @@ class View:
         self.targets = Targets(snapshot.forward_query)
         self.directory = Directory(snapshot.clients, snapshot.issuers)
         self.trust = Trust(root_thumbprints(snapshot.tls), snapshot.tls.revocation)
+        self.fronting = fronting(snapshot.tls) if snapshot.tls.trusted_proxies else None
         self.clients: dict[str, Client] = {client.name: client for client in snapshot.clients}
         self.permissions = permissions(snapshot.clients, snapshot.models, snapshot.backends)
         self.models: dict[str, Model] = {model.name: model for model in snapshot.models}

@@ -1,7 +1,7 @@
 """Addresses in the configuration: is each what it should be? Quotes one only where it holds no secret. Pure."""
 
 import re
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from urllib.parse import urlsplit
 
 from proxy.config.problem import quoted
@@ -28,3 +28,12 @@ def https_fault(text: str) -> str | None:
     if url.path not in ("", "/"):
         return f"{quoted(text)} has a path"
     return f"{quoted(text)} has port 0" if port == 0 else None
+
+
+def is_network(text: str) -> bool:
+    """Whether this is a network in CIDR form, or a single address."""
+    try:
+        ip_network(text)
+    except ValueError:
+        return False
+    return True

@@ -12,7 +12,6 @@ from proxy.config.structs import Config, Table
 from proxy.config.walk import walk
 
 NEUTRAL: dict[type[Table], dict[str, tuple[object, ...]]] = {
-    structs.Listen: {"trusted_proxies": ((),)},
     structs.ClientCertificates: {"resumption": (False,)},
     structs.State: {"redis": (None,)},
     structs.Client: {"on_disconnect": ("cancel",)},

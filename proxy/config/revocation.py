@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 from datetime import datetime
-from ipaddress import ip_network
 from urllib.parse import urlsplit
 
 from cryptography import x509
 
+from proxy.config.address import is_network
 from proxy.config.files import Unreadable, read
 from proxy.config.problem import Problem, quoted
 from proxy.config.structs import ClientCertificates
@@ -34,7 +34,7 @@ def problems(key: str, settings: ClientCertificates, now: datetime) -> Iterator[
     if settings.ocsp not in ("off", "aia") and not _is_address(settings.ocsp):
         yield Problem(f"{key}.ocsp", "is neither a mode nor an address", 'give "off", "aia" or "http://…"')
     for index, network in enumerate(settings.ocsp_allow):
-        if not _is_network(network):
+        if not is_network(network):
             yield Problem(f"{key}.ocsp_allow[{index}]", quoted(network), 'give a network such as "10.0.0.0/8"')
     if settings.ocsp_allow and settings.ocsp != "aia":
         yield Problem(f"{key}.ocsp_allow", "set", 'it is for ocsp = "aia": leave it out')
@@ -96,11 +96,3 @@ def _is_address(text: str) -> bool:
         return False
     plain = text.isascii() and text.isprintable() and " " not in text and "@" not in text and "#" not in text
     return plain and url.scheme in ("http", "https") and bool(url.hostname) and port != 0
-
-
-def _is_network(text: str) -> bool:
-    try:
-        ip_network(text)
-    except ValueError:
-        return False
-    return True

@@ -102,7 +102,8 @@ class Listen(Table, frozen=True, kw_only=True):
     certificates: tuple[CertificatePair, ...] = ()
     minimum_tls: Literal["1.2", "1.3"] = "1.2"
     workers: int = 0
-    trusted_proxies: tuple[str, ...] = ()
+    trusted_proxies: tuple[str, ...] = ()  # networks whose forwarded-certificate headers count, over mTLS only
+    forwarded_certificate: Literal["client-cert", "x-arr-clientcert", "x-forwarded-client-cert"] = "client-cert"
     health: Health = Health()
     bounds: Bounds = Bounds()
     client_certificates: ClientCertificates = ClientCertificates()

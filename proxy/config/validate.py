@@ -10,7 +10,7 @@ from datetime import datetime
 from ipaddress import ip_address
 
 from proxy.config import grants, issuers, outbound, pem, revocation, rotation, structs
-from proxy.config.address import HOST, https_fault
+from proxy.config.address import HOST, https_fault, is_network
 from proxy.config.overlap import clashes
 from proxy.config.problem import Problem, one_of, quoted, within
 from proxy.config.secrets import SecretMissing, resolve
@@ -18,6 +18,7 @@ from proxy.config.shape import REFERENCE
 from proxy.config.structs import Admin, Client, ClientCertificates, Config, Credential, SecretRef, Table
 from proxy.config.walk import walk
 from proxy.identity.certificate import canonical_name
+from proxy.identity.fronting import HEADERS
 from proxy.metering.tokenizer import ENCODINGS
 from proxy.supervisor.sockets import parse_address
 
@@ -30,6 +31,7 @@ _NEVER_FORWARDED = frozenset(
     ("authorization", "api-key", "ocp-apim-subscription-key", "host", "content-length", "transfer-encoding")
     + ("connection", "keep-alive", "proxy-connection", "cookie", "proxy-authorization", "expect", "upgrade", "te")
     + ("trailer", "accept-encoding", "content-encoding")
+    + tuple(HEADERS)
 )
 
 _FROM_NOUGHT = frozenset(
@@ -119,6 +121,15 @@ def _listen(config: Config, now: datetime) -> Iterator[Problem]:
     )
     if listen.bounds.json_body > listen.bounds.body:
         yield Problem("listen.bounds.json_body", "larger than listen.bounds.body", "give at most as much")
+    for index, network in enumerate(listen.trusted_proxies):
+        if not is_network(network):
+            yield Problem(f"listen.trusted_proxies[{index}]", quoted(network), 'give a network such as "10.0.0.0/8"')
+    if listen.trusted_proxies and listen.client_certificates.mode == "off":
+        yield Problem(
+            "listen.trusted_proxies",
+            'set, while listen.client_certificates.mode is "off"',
+            'set that to "optional" or "required": a proxy proves itself by its own certificate',
+        )
     if isinstance(listen.certificate, str):
         yield from pem.pair("listen", listen.certificate, listen.private_key, now)
     for index, pair in enumerate(listen.certificates):

@@ -25,6 +25,8 @@ def build(config: Config, version: int, workers: int, held: Held, users_key: byt
             roots=_joined(listen.client_certificates.roots),
             intermediates=_joined(listen.client_certificates.intermediates),
             revocation=listen.client_certificates.mode_of_revocation,
+            trusted_proxies=listen.trusted_proxies,
+            forwarded_certificate=listen.forwarded_certificate,
         ),
         bounds=listen.bounds,
         clients=config.clients,

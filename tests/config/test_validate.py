@@ -40,6 +40,15 @@ TABLE = [
         changed(LISTENING, '"127.0.0.1:8080"'),
         'listen.address: "127.0.0.1:8080" is given 2 times; listen, health and admin need their own',
     ),
+    (
+        changed("[listen.bounds]", 'trusted_proxies = ["10.0.0.1/8"]\n[listen.bounds]'),
+        'listen.trusted_proxies[0]: "10.0.0.1/8"; give a network such as "10.0.0.0/8"',
+    ),
+    (
+        MINIMAL.replace("[listen]", '[listen]\ntrusted_proxies = ["10.0.0.0/8"]'),
+        'listen.trusted_proxies: set, while listen.client_certificates.mode is "off"; set that to "optional"',
+    ),
+    (changed('"x-team"', '"client-cert"'), 'forward.headers: "client-cert"; name headers that are neither'),
     # numbers
     (changed('head = "1.5s"', 'head = "0s"'), "listen.bounds.head: 0; give more than 0"),
     (changed('head = "1.5s"', "headers = -1"), "listen.bounds.headers: -1; give more than 0"),
