@@ -5,6 +5,7 @@ them; a peer that does not read makes `post` say no, and what was to be said wai
 journal, counts in their tallies).
 """
 
+import contextlib
 import socket
 import struct
 
@@ -22,7 +23,7 @@ class ChannelBroken(Exception):
 
 
 class Channel:
-    """One end. `run` writes and must be running for anything to leave."""
+    """One end. `run` writes and must be running for anything to leave. `cut`: it was cut off from here."""
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
@@ -31,6 +32,7 @@ class Channel:
         self._outbox = bytearray()
         self._wake = trio.Event()
         self._writing = False
+        self.cut = False
 
     def post(self, message: Upward | Downward) -> bool:
         """Queue a message; false if the other side is too far behind."""
@@ -91,6 +93,12 @@ class Channel:
             pos += 4 + length
         del inbox[:pos]
         return frames
+
+    def cut_off(self) -> None:
+        """Say and hear no more: whoever receives is told that the other side is gone."""
+        self.cut = True
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         self._socket.close()

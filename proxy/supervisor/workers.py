@@ -82,8 +82,10 @@ class WorkerProcess:
             self._post(self._channel, message)
 
     def _post(self, channel: Channel, message: Downward) -> None:
-        if not channel.post(message):
-            _log.error("worker %d does not listen; it is told no more", self.index)
+        """One that is too far behind to be told is replaced: what it did not hear may be a revocation."""
+        if not channel.cut and not channel.post(message):
+            _log.error("worker %d does not listen; it is replaced", self.index)
+            channel.cut_off()
 
     def drain(self, seconds: float) -> None:
         """Have the worker finish and leave; it is not replaced."""
@@ -135,6 +137,8 @@ class WorkerProcess:
             channel.post(message)
         try:
             await self._converse(channel, source)
+            if channel.cut:
+                process.kill()
             with trio.move_on_after(_LEAVE_AT_MOST):
                 await process.wait()
         finally:

@@ -16,7 +16,19 @@ import pytest
 import trio
 
 from proxy.channel import Channel
-from proxy.messages import Downward, Drain, Ready, Records, Tallies, Upward, Written, decode_downward, encode
+from proxy.messages import (
+    Downward,
+    Drain,
+    Ready,
+    Records,
+    Tallies,
+    UpstreamCredential,
+    UpstreamCredentials,
+    Upward,
+    Written,
+    decode_downward,
+    encode,
+)
 from proxy.record.audit import Appended, AuditLog
 from proxy.record.journal import Journal
 from proxy.record.record import End, Record
@@ -238,6 +250,19 @@ async def test_one_that_sends_what_is_no_message_is_replaced(place: Place, nonse
     life.end(0)
     await place.life()
     assert place.worker.restarts == 1
+
+
+async def test_one_that_does_not_listen_is_replaced(place: Place) -> None:
+    """It may not have heard of a revocation, so it serves no longer than it takes to kill it."""
+    life = await place.life()
+    first = place.worker.pid
+    for _ in range(8):
+        place.worker.post(UpstreamCredentials({"gateway": UpstreamCredential("authorization", "x" * (8 << 20), 0.0)}))
+    life.close()
+    await place.life()
+    assert place.worker.pid != first
+    assert "ended unasked (signal 9)" in place.announced[0].message
+    place.worker.post(Drain(1.0))
 
 
 async def test_one_that_was_told_to_drain_leaves_and_is_not_replaced(place: Place) -> None:
