@@ -71,6 +71,7 @@ _QUESTIONS = 1_000
 _SEEN = 10_000
 _SEEN_AGAIN = 3_600.0
 _WAITERS = 2_000
+_WAITERS_EACH = 500  # for one question, so that one slow source does not keep those of others out
 _SLOWED = 100
 _REPORT_EVERY = 0.025
 _TALLY_EVERY = 1.0
@@ -90,6 +91,10 @@ class _Question:
     def __init__(self) -> None:
         self.settled = trio.Event()
         self.available = False
+
+    @property
+    def waiters(self) -> int:
+        return self.settled.statistics().tasks_waiting
 
 
 class Worker:
@@ -340,7 +345,7 @@ class Worker:
         if asked is None and len(self._questions) < _QUESTIONS:
             asked = self._questions[question.about] = _Question()
             self._channel.post(question)
-        if asked is not None and self._waiters < _WAITERS:
+        if asked is not None and self._waiters < _WAITERS and asked.waiters < _WAITERS_EACH:
             self._waiters += 1
             try:
                 with trio.move_on_after(_VERDICT_WAIT):

@@ -186,7 +186,7 @@ def _features(members: dict[str, msgspec.Raw], body: bytes | bytearray) -> froze
         if not _only_local(tools):
             found.add("server_tools")
         members["tools"] = msgspec.Raw(_encode(tools))
-    if b"\\u00" in body or b"_url" in body or b"file_id" in body or b"item_reference" in body:
+    if b"\\u00" in body or b"_url" in body or b"file_id" in body or b"item_reference" in body or b'"audio"' in body:
         for key in ("messages", "input"):
             if key in members:
                 value = _member(members[key], key)
@@ -213,12 +213,17 @@ def _fetches(value: Any) -> bool:
         if isinstance(item, list):
             waiting.extend(item)
         elif isinstance(item, dict):
-            if item.get("type") == "item_reference" or item.get("file_id") is not None:
+            if item.get("type") == "item_reference" or item.get("file_id") is not None or _kept(item.get("audio")):
                 raise Refused(Reason.STORED_STATE, "reference to stored state")
             if item.get("file_url") is not None or not _inline(item.get("image_url")):
                 remote = True
             waiting.extend(item.values())
     return remote
+
+
+def _kept(audio: Any) -> bool:
+    """Whether this is an answer's audio, which the resource has kept, by its id."""
+    return isinstance(audio, dict) and audio.get("id") is not None
 
 
 def _inline(image: Any) -> bool:

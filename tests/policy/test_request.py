@@ -171,7 +171,6 @@ USES: list[tuple[bytes, set[str]]] = [
     (dump(messages=image("data:image/png;base64,AA==")), {"images"}),
     (json.dumps({"messages": image("data:,")}).replace("image", "im\\u0061ge").encode(), {"images"}),
     (dump(messages=part("input_audio", input_audio={"data": "AA==", "format": "wav"})), {"audio"}),
-    (dump(messages=[{"role": "assistant", "audio": {"id": "audio_1"}}]), {"audio"}),
     (dump(messages=[{"role": "assistant", "content": "a", "audio": None}]), set()),
     (dump(messages=part("file", file={"file_data": "data:application/pdf;base64,AA=="})), {"images"}),
     (dump(input=part("input_image", image_url="data:,")), {"images"}),
@@ -275,6 +274,7 @@ STORED = [
     dump(model="m", input=[{"type": "item_reference", "id": "x"}]),
     dump(model="m", input=[{"content": [{"type": "input_file", "file_id": "f"}]}]),
     b'{"input":[{"content":[{"file\\u005fid":"f"}]}]}',
+    dump(model="m", messages=[{"role": "assistant", "audio": {"id": "audio_1"}}]),
     b'{"st\\u006fre":true}',
 ]
 
