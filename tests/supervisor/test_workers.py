@@ -254,11 +254,10 @@ async def test_one_that_sends_what_is_no_message_is_replaced(place: Place, nonse
 
 async def test_one_that_does_not_listen_is_replaced(place: Place) -> None:
     """It may not have heard of a revocation, so it serves no longer than it takes to kill it."""
-    life = await place.life()
+    await place.life()
     first = place.worker.pid
     for _ in range(8):
         place.worker.post(UpstreamCredentials({"gateway": UpstreamCredential("authorization", "x" * (8 << 20), 0.0)}))
-    life.close()
     await place.life()
     assert place.worker.pid != first
     assert "ended unasked (signal 9)" in place.announced[0].message
