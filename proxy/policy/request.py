@@ -5,6 +5,7 @@ decoded, so a duplicate key cannot mean one thing here and another behind; membe
 are decoded, judged and re-encoded whole. Nothing in here performs I/O.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -207,18 +208,24 @@ def _only_local(tools: Any) -> bool:
 def _fetches(value: Any) -> bool:
     """Whether an address inside would be fetched by Azure. Raises `Refused` for what names stored state."""
     remote = False
+    for item in _objects(value):
+        if item.get("type") == "item_reference" or item.get("file_id") is not None or _kept(item.get("audio")):
+            raise Refused(Reason.STORED_STATE, "reference to stored state")
+        if item.get("file_url") is not None or not _inline(item.get("image_url")):
+            remote = True
+    return remote
+
+
+def _objects(value: Any) -> Iterator[dict[str, Any]]:
+    """Every object in a JSON value, however deep."""
     waiting = [value]
     while waiting:
         item = waiting.pop()
         if isinstance(item, list):
             waiting.extend(item)
         elif isinstance(item, dict):
-            if item.get("type") == "item_reference" or item.get("file_id") is not None or _kept(item.get("audio")):
-                raise Refused(Reason.STORED_STATE, "reference to stored state")
-            if item.get("file_url") is not None or not _inline(item.get("image_url")):
-                remote = True
+            yield item
             waiting.extend(item.values())
-    return remote
 
 
 def _kept(audio: Any) -> bool:
@@ -253,19 +260,13 @@ def _uses(operation: Operation, members: dict[str, msgspec.Raw], body: bytes | b
 def _inputs(value: Any) -> set[str]:
     """Which of "images" and "audio" are among a conversation's parts."""
     found = set()
-    waiting = [value]
-    while waiting:
-        item = waiting.pop()
-        if isinstance(item, list):
-            waiting.extend(item)
-        elif isinstance(item, dict):
-            kind = item.get("type")
-            given = {key for key, inner in item.items() if inner is not None}
-            if not _IMAGE_KEYS.isdisjoint(given) or (isinstance(kind, str) and kind in _IMAGE_TYPES):
-                found.add("images")
-            if not _AUDIO.isdisjoint(given) or (isinstance(kind, str) and kind in _AUDIO):
-                found.add("audio")
-            waiting.extend(item.values())
+    for item in _objects(value):
+        kind = item.get("type")
+        given = {key for key, inner in item.items() if inner is not None}
+        if not _IMAGE_KEYS.isdisjoint(given) or (isinstance(kind, str) and kind in _IMAGE_TYPES):
+            found.add("images")
+        if not _AUDIO.isdisjoint(given) or (isinstance(kind, str) and kind in _AUDIO):
+            found.add("audio")
     return found
 
 

@@ -229,10 +229,3 @@ def response_head(status: int, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     lines = [b"HTTP/1.1 %d %b" % (status, PHRASES.get(status, b""))]
     lines += [b"%b: %b" % header for header in headers]
     return b"\r\n".join(lines) + HEAD_END
-
-
-def request_head(method: bytes, target: str, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """A request head, ready to send."""
-    lines = [b"%b %b HTTP/1.1" % (method, target.encode("ascii"))]
-    lines += [b"%b: %b" % header for header in headers]
-    return b"\r\n".join(lines) + HEAD_END
