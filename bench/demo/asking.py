@@ -76,7 +76,10 @@ def show_record(audit: Path, request_id: str, *, decision: str) -> None:
 
 
 def _record(audit: Path, request_id: str) -> dict[str, Any] | None:
-    lines = audit.read_text().splitlines() if audit.exists() else []
+    # A record that is being written as we read has no line end yet.
+    lines = (
+        [line for line in audit.read_text().splitlines(keepends=True) if line.endswith("\n")] if audit.exists() else []
+    )
     records = (json.loads(line) for line in reversed(lines))
     return next((record for record in records if record.get("request_id") == request_id), None)
 

@@ -190,7 +190,8 @@ class Gateway:
             text = (self.folder / "log" / "audit.jsonl").read_text()
         except FileNotFoundError:
             return []
-        return [json.loads(line) for line in text.splitlines()]
+        # A record that is being written as we read has no line end yet.
+        return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
     def record(self, matches: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         """The newest record that matches; waits for it."""
