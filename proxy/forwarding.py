@@ -15,9 +15,9 @@ from proxy import answer
 from proxy.metering.meter import Meter
 from proxy.record.record import Attempt, End
 from proxy.refusal import Reason, Refused, error_body
+from proxy.routing.candidate import Candidate, Wanted
 from proxy.routing.outcome import Outcome, classify_status, error_code, retry_after
 from proxy.routing.retry import may_retry
-from proxy.routing.select import Candidate
 from proxy.trace import continue_trace
 from proxy.upstream import Answer, Asking, Failed, reach
 from proxy.wire.body import Body, BodyBroken, EventBody, LengthFraming, OpaqueBody
@@ -79,8 +79,8 @@ class Forwarding:
 
     async def run(self) -> None:
         """Have the request answered. Raises `Refused` when nobody can, and `ClientGone`."""
-        exchange, router = self._exchange, self._worker.router
-        plan = router.order(exchange.model, exchange.client.regions, time.monotonic())
+        router = self._worker.router
+        plan = router.order(self._wanted(), time.monotonic())
         tried: set[tuple[str, str]] = set()
         outcomes: set[Outcome] = set()
         while not self.answered:
@@ -96,6 +96,10 @@ class Forwarding:
                 if outcome is Outcome.THROTTLED:
                     raise router.refusal(plan, time.monotonic())
                 raise Refused(_REFUSALS.get(outcome, Reason.BACKENDS_FAILED), outcome.reason)
+
+    def _wanted(self) -> Wanted:
+        exchange = self._exchange
+        return Wanted(exchange.model, exchange.client.regions)
 
     async def _attempt(self, candidate: Candidate) -> Outcome:
         """One deployment's turn: ask it, pass its answer on, and tell the router and the record how it went."""

@@ -163,6 +163,63 @@ class BreakerChanged(Message, frozen=True):
     seconds: float
 
 
+class BreakerTold(Message, frozen=True):
+    """What another worker, or a person, found of a deployment; `seconds` until it is tried again."""
+
+    backend: str
+    deployment: str
+    state: str
+    reason: str
+    seconds: float
+
+
+class DeploymentSeen(msgspec.Struct, frozen=True, array_like=True):
+    """One deployment at one worker. What is counted is since the last report; the rest is as it is.
+
+    `remaining_*` and `utilisation` (0 to 1) are as the backend last reported; None: it has not, or too long ago. `ttfb`
+    are counts by the buckets of the metric of that name.
+    """
+
+    backend: str
+    deployment: str
+    in_flight: int
+    requests: int
+    tokens: int
+    failed: int
+    throttled: int
+    ttfb: tuple[int, ...]
+    ewma: float  # s, of the time to first byte
+    remaining_tokens: int | None = None
+    remaining_requests: int | None = None
+    utilisation: float | None = None
+    last_error: str | None = None
+
+
+class DeploymentsSeen(Message, frozen=True):
+    """Those of which there is something new, once a second at most."""
+
+    deployments: tuple[DeploymentSeen, ...]
+
+
+class DeploymentTold(msgspec.Struct, frozen=True, array_like=True):
+    """What holds over all workers. `tokens` and `in_flight` are those of the other workers, of the last minute.
+
+    `drained`: nothing new is sent there. `weight` replaces the configuration's; None: that stands.
+    """
+
+    backend: str
+    deployment: str
+    in_flight: int = 0
+    tokens: int = 0
+    drained: bool = False
+    weight: int | None = None
+    utilisation: float | None = None
+
+
+class DeploymentsTold(Message, frozen=True):
+    deployments: tuple[DeploymentTold, ...]
+
+
 class CertificateSeen(Message, frozen=True):
     """A client has shown this certificate, in DER, in a handshake that succeeded."""
 
@@ -197,12 +254,15 @@ Downward = (
     | MayRecord
     | Granted
     | Recall
+    | BreakerTold
+    | DeploymentsTold
 )
 Upward = (
     Ready
     | Records
     | Uncounted
     | BreakerChanged
+    | DeploymentsSeen
     | Tallies
     | Ask
     | Return

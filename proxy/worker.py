@@ -27,9 +27,11 @@ from proxy.identity.key import KeyedHash
 from proxy.identity.known import Known, Question, Settled
 from proxy.messages import (
     BreakerChanged,
+    BreakerTold,
     CertificateSeen,
     ClientKeys,
     ClientKeysChanged,
+    DeploymentsTold,
     Downward,
     Drain,
     KeysUsed,
@@ -53,7 +55,8 @@ from proxy.record.handshakes import Handshakes
 from proxy.record.journal import Journal
 from proxy.record.tally import Tally
 from proxy.refusal import Reason, Refused
-from proxy.routing.select import Change, Router
+from proxy.routing.breakers import Change
+from proxy.routing.select import Router
 from proxy.routing.usage_hint import UsageHints
 from proxy.trace import request_ids
 from proxy.view import View
@@ -221,6 +224,8 @@ class Worker:
                     event.set()
             case Recall():
                 self._channel.post(self.leases.recalled(message, now))
+            case BreakerTold() | DeploymentsTold():
+                pass
             case Drain():
                 raise AssertionError("handled by the caller")
 

@@ -14,9 +14,37 @@ from proxy.config.walk import walk
 NEUTRAL: dict[type[Table], dict[str, tuple[object, ...]]] = {
     structs.ClientCertificates: {"resumption": (False,)},
     structs.State: {"redis": (None,)},
-    structs.Client: {"on_disconnect": ("cancel",)},
+    structs.Client: {"on_disconnect": ("cancel",), "backends": ((),), "tiers": ((),), "routes": ({},)},
     structs.Limits: {"tokens_per_day": (None,), "priority": ("interactive",)},
-    structs.Credential: {"kind": ("managed_identity", "client_secret", "api_key")},
+    structs.Credential: {"kind": ("managed_identity", "client_secret", "api_key"), "cloud": ("public",)},
+    structs.Backend: {
+        "connect_to": (None,),
+        "client_certificate": (None,),
+        "client_key": (None,),
+        "forward_proxy": (None,),
+    },
+    structs.Deployment: {
+        "operations": ((),),
+        "api_versions": (None,),
+        "vision": (True,),
+        "audio": (True,),
+        "context": (None,),
+        "tokens_per_minute": (None,),
+        "spill_at": (None,),
+        "canary": (None,),
+    },
+    structs.Model: {"aliases": ((),), "affinity": ("cache_key",), "sticky": ("client",)},
+    structs.Breaker: {"ratio": (0.5,), "window": (10,), "volume": (20,)},
+    structs.RetryBudget: {"ratio": (0.2,), "at_least": (100,)},
+    structs.Routing: {"slow_start": (10,), "hedging": (None,)},
+    structs.Queueing: {"wait": (2,), "size": (1_000,)},
+    structs.HealthProbes: {"every": (30,), "within": (5,)},
+    structs.Upstream: {
+        "warm": (2,),
+        "forward_proxy": (None,),
+        "forward_proxy_credential": (None,),
+        "forward_proxy_ca": (None,),
+    },
 }
 """Table, key, and the values under which the key asks for nothing that this build lacks."""
 

@@ -207,7 +207,10 @@ class Client(Table, frozen=True, kw_only=True):
     keys: bool = False
     key_hashes: tuple[str, ...] = ()
     require: Literal["any", "all"] = "any"
-    regions: tuple[str, ...] = ()  # empty: any
+    regions: tuple[str, ...] = ()  # residency: never sent elsewhere; empty: any
+    backends: tuple[str, ...] = ()  # pinned: sent to these alone; empty: any
+    tiers: tuple[Literal["provisioned", "standard"], ...] = ()  # empty: any
+    routes: dict[str, str] = {}  # what this client's requests for a model are answered by: another of `models`
     on_disconnect: Literal["cancel", "drain"] = "cancel"
     on_revocation: Literal["finish", "end"] = "finish"  # what runs when its certificate is revoked
     grants: tuple[Grant, ...] = ()
@@ -226,7 +229,8 @@ class Credential(Table, frozen=True, kw_only=True):
     key: SecretRef | None = None
     certificate: str | None = None
     authority: str | None = None
-    scope: str = "https://cognitiveservices.azure.com/.default"
+    cloud: Literal["public", "us_government", "china"] = "public"  # whose authority and scope are the defaults
+    scope: str | None = None  # absent: the cloud's own for Azure OpenAI
     ca: str | None = None
 
 
@@ -237,6 +241,10 @@ class Backend(Table, frozen=True, kw_only=True):
     tier: Literal["provisioned", "standard"] = "standard"
     credential: str
     ca: str | None = None
+    connect_to: str | None = None  # host and port of a private endpoint; what is asked for and verified stays `url`'s
+    client_certificate: str | None = None  # shown to the backend
+    client_key: str | None = None  # absent: in the file of the certificate
+    forward_proxy: str | None = None  # http(s)://host:port; absent: `upstream.forward_proxy`; "none": none
 
 
 class Deployment(Table, frozen=True, kw_only=True):
@@ -244,11 +252,22 @@ class Deployment(Table, frozen=True, kw_only=True):
     deployment: str
     priority: int = 0
     weight: int = 1
+    operations: tuple[str, ...] = ()  # it serves; empty: all
+    api_versions: tuple[str, str] | None = None  # the first and the last of dated versions it serves; absent: any
+    vision: bool = True  # takes images as input
+    audio: bool = True  # takes audio as input
+    context: int | None = None  # tokens of prompt and completion together; absent: any
+    tokens_per_minute: int | None = None  # of the deployment, as bought: it is preferred while there is room
+    spill_at: float | None = None  # utilisation (0 to 1) from which those of the next priority are preferred
+    canary: float | None = None  # the share of clients or users (0 to 1) that ask this one first; all others never do
 
 
 class Model(Table, frozen=True, kw_only=True):
     name: str
+    aliases: tuple[str, ...] = ()  # other names that clients may use for it
     tokenizer: str | None = None  # "o200k_base" or "cl100k_base"; absent: o200k_base
+    affinity: Literal["off", "cache_key", "prompt"] = "cache_key"  # what keeps a prompt's cache with one deployment
+    sticky: Literal["client", "user"] = "client"  # whose share a canary gets
     deployments: tuple[Deployment, ...]
     first_byte: Seconds | None = None
     stream_idle: Seconds | None = None
@@ -258,16 +277,61 @@ class Breaker(Table, frozen=True, kw_only=True):
     """When a deployment is set aside, and for how long."""
 
     failures: int = 5  # in a row
+    ratio: float = 0.5  # or this share of the answers within `window`, once there were `volume`
+    window: Seconds = Seconds(10)
+    volume: int = 20
     open_for: Seconds = Seconds(5)  # doubled by each failed probe
     open_at_most: Seconds = Seconds(60)
     retry_after_at_most: Seconds = Seconds(60)  # a longer `retry-after` of a 429 is probed after this time
     misconfigured_for: Seconds = Seconds(30)  # after a backend's 401, 403 or DeploymentNotFound
 
 
+class RetryBudget(Table, frozen=True, kw_only=True):
+    """How many attempts beyond the first all requests of a worker may make together, within ten seconds."""
+
+    ratio: float = 0.2  # of its requests
+    at_least: int = 100  # though there were few
+
+
+class Hedging(Table, frozen=True, kw_only=True):
+    """A second deployment is asked when the first byte of a stream does not come; of interactive clients alone."""
+
+    after: Seconds
+    ratio: float = 0.05  # of requests that may be hedged
+
+
+class Queueing(Table, frozen=True, kw_only=True):
+    """Requests wait while every deployment they may go to is unavailable; interactive ones first, fair by client."""
+
+    wait: Seconds = Seconds(2)  # "0s": none waits
+    size: int = 1_000  # a worker's
+
+
+class HealthProbes(Table, frozen=True, kw_only=True):
+    """A backend without traffic is asked for its models, which costs no token."""
+
+    every: Seconds = Seconds(30)  # a backend, at most; "0s": never
+    within: Seconds = Seconds(5)
+
+
 class Routing(Table, frozen=True, kw_only=True):
     attempts: int = 3  # of one request, over all deployments
     retry_first_byte_timeout: bool = False
+    slow_start: Seconds = Seconds(10)  # a deployment that comes back gets its share over this time; "0s": at once
     breaker: Breaker = Breaker()
+    retries: RetryBudget = RetryBudget()
+    hedging: Hedging | None = None
+    queue: Queueing = Queueing()
+    probes: HealthProbes = HealthProbes()
+
+
+class Upstream(Table, frozen=True, kw_only=True):
+    """The connections to all backends."""
+
+    warm: int = 2  # kept open to each backend, a worker; 0: none are opened ahead
+    forward_proxy: str | None = None  # http(s)://host:port that backends are reached through
+    forward_proxy_credential: SecretRef | None = None  # "user:password" for it
+    forward_proxy_ca: str | None = None
 
 
 class Forward(Table, frozen=True, kw_only=True):
@@ -294,6 +358,7 @@ class Config(Table, frozen=True, kw_only=True):
     backends: tuple[Backend, ...] = ()
     models: tuple[Model, ...] = ()
     routing: Routing = Routing()
+    upstream: Upstream = Upstream()
     forward: Forward = Forward()
     expiry: Expiry = Expiry()
     key_vault: KeyVault = KeyVault()

@@ -5,26 +5,23 @@ Offline: reads the files and variables that are named, and nothing else. Every c
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from ipaddress import ip_address
 
-from proxy.config import grants, issuers, outbound, pem, revocation, rotation, structs
-from proxy.config.address import HOST, https_fault, is_network
+from proxy.config import backends, credentials, grants, issuers, models, outbound, pem, revocation, rotation, structs
+from proxy.config.address import HOST, is_network
+from proxy.config.names import named, secret, unique
 from proxy.config.overlap import clashes
-from proxy.config.problem import Problem, one_of, quoted, within
-from proxy.config.secrets import SecretMissing, resolve
-from proxy.config.shape import REFERENCE
-from proxy.config.structs import Admin, Client, ClientCertificates, Config, Credential, SecretRef, Table
+from proxy.config.problem import Problem, one_of, quoted
+from proxy.config.structs import Admin, Client, ClientCertificates, Config
 from proxy.config.walk import walk
 from proxy.identity.certificate import canonical_name
 from proxy.identity.fronting import HEADERS
-from proxy.metering.tokenizer import ENCODINGS
 from proxy.supervisor.sockets import parse_address
 
 _HASH = re.compile(r"sha256:[0-9a-fA-F]{64}")
 _SERIAL = re.compile(r"[0-9a-fA-F]{1,2}(:?[0-9a-fA-F]{1,2}){0,31}")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@ -]{0,127}")
 _HEADER = re.compile(r"[A-Za-z0-9-]{1,64}")
 _PARAMETER = re.compile(r"[A-Za-z0-9._~-]{1,64}")
 _NEVER_FORWARDED = frozenset(
@@ -48,16 +45,6 @@ _FROM_NOUGHT = frozenset(
 _MOST = {(structs.Listen, "workers"): 1024, (structs.Deployment, "weight"): 1_000_000}
 _MOST_OF_ALL = 1 << 53
 
-_USED = {
-    "managed_identity": frozenset(("client_id", "scope")),
-    "client_secret": frozenset(("client_id", "tenant_id", "secret", "authority", "scope", "ca")),
-    "api_key": frozenset(("key",)),
-}
-"""What a kind of credential makes use of."""
-
-_NEEDED = {"client_secret": ("tenant_id", "client_id", "secret"), "api_key": ("key",)}
-
-
 _APART = {
     "key_hashes": "give each a key of its own",
     "token": "give each a client of its own",
@@ -74,13 +61,12 @@ def problems(config: Config, now: datetime) -> Iterator[Problem]:
     yield from _admin(config.admin, now)
     yield from _made_at_first_start(config)
     yield from outbound.problems(config.audit)
-    for name, credential in config.credentials.items():
-        yield from _credential(within("credentials", name), name, credential, now)
-    yield from _backends(config, now)
-    yield from _models(config)
-    yield from _unique("issuers", (issuer.name for issuer in config.issuers))
+    yield from credentials.problems(config, now)
+    yield from backends.problems(config, now)
+    yield from models.problems(config)
+    yield from unique("issuers", (issuer.name for issuer in config.issuers))
     for index, issuer in enumerate(config.issuers):
-        yield from _named(f"issuers[{index}].name", issuer.name)
+        yield from named(f"issuers[{index}].name", issuer.name)
     yield from issuers.problems(config, now)
     yield from _clients(config)
     yield from _forward(config)
@@ -182,7 +168,7 @@ def _loopback(address: str) -> bool:
         return False
 
 
-# Secrets and credentials.
+# Secrets.
 
 
 def _made_at_first_start(config: Config) -> Iterator[Problem]:
@@ -190,80 +176,7 @@ def _made_at_first_start(config: Config) -> Iterator[Problem]:
     made = (("admin.token", config.admin.token), ("state.pepper", config.state.pepper), ("audit.key", config.audit.key))
     for key, ref in made:
         if ref.file is None or ref.env is not None:
-            yield from _secret(key, ref)
-
-
-def _secret(key: str, ref: SecretRef) -> Iterator[Problem]:
-    try:
-        resolve(ref)
-    except SecretMissing as error:
-        yield Problem(key, str(error), f"give {REFERENCE}, with the secret there")
-
-
-def _credential(key: str, name: str, credential: Credential, now: datetime) -> Iterator[Problem]:
-    yield from _named(key, name)
-    used = _USED.get(credential.kind)
-    if used is None:
-        return  # one that this build does not implement
-    for field in _NEEDED.get(credential.kind, ()):
-        if getattr(credential, field) is None:
-            yield Problem(f"{key}.{field}", "missing", f'kind "{credential.kind}" needs it')
-    for field in credential.__struct_fields__:
-        if field not in used and field != "kind" and getattr(credential, field) != _default(Credential, field):
-            yield Problem(f"{key}.{field}", "set", f'kind "{credential.kind}" makes no use of it: leave it out')
-    for field in ("key", "secret"):
-        ref = getattr(credential, field)
-        if ref is not None and field in used:
-            yield from _secret(f"{key}.{field}", ref)
-    if credential.authority is not None and "://" in credential.authority:
-        fault = https_fault(credential.authority)
-        if fault is not None:
-            yield Problem(f"{key}.authority", fault, 'give "https://" and a host')
-    if credential.ca is not None:
-        yield from pem.trust(f"{key}.ca", credential.ca, now)
-
-
-def _default(kind: type[Table], field: str) -> object:
-    defaults = kind.__struct_defaults__
-    return dict(zip(kind.__struct_fields__[-len(defaults) :], defaults, strict=True)).get(field)
-
-
-# Backends and models.
-
-
-def _backends(config: Config, now: datetime) -> Iterator[Problem]:
-    yield from _unique("backends", (backend.name for backend in config.backends))
-    for index, backend in enumerate(config.backends):
-        key = f"backends[{index}]"
-        yield from _named(f"{key}.name", backend.name)
-        yield from _named(f"{key}.region", backend.region)
-        fault = https_fault(backend.url)
-        if fault is not None:
-            yield Problem(f"{key}.url", fault, 'give "https://" and a host, and nothing after it')
-        if backend.credential not in config.credentials:
-            yield Problem(
-                f"{key}.credential", f"{quoted(backend.credential)} is not defined", one_of(config.credentials)
-            )
-        if backend.ca is not None:
-            yield from pem.trust(f"{key}.ca", backend.ca, now)
-
-
-def _models(config: Config) -> Iterator[Problem]:
-    backends = {backend.name for backend in config.backends}
-    yield from _unique("models", (model.name for model in config.models))
-    for index, model in enumerate(config.models):
-        key = f"models[{index}]"
-        yield from _named(f"{key}.name", model.name)
-        if not model.deployments:
-            yield Problem(f"{key}.deployments", "empty", "name at least one")
-        if model.tokenizer is not None and model.tokenizer not in ENCODINGS:
-            yield Problem(f"{key}.tokenizer", quoted(model.tokenizer), one_of(ENCODINGS))
-        yield from _unique(f"{key}.deployments", (f"{d.backend}/{d.deployment}" for d in model.deployments))
-        for number, deployment in enumerate(model.deployments):
-            at = f"{key}.deployments[{number}]"
-            if deployment.backend not in backends:
-                yield Problem(f"{at}.backend", f"{quoted(deployment.backend)} is not defined", one_of(backends))
-            yield from _named(f"{at}.deployment", deployment.deployment)
+            yield from secret(key, ref)
 
 
 # Clients.
@@ -272,12 +185,12 @@ def _models(config: Config) -> Iterator[Problem]:
 def _clients(config: Config) -> Iterator[Problem]:
     clients = config.clients
     regions = {backend.region for backend in config.backends}
-    yield from _unique("clients", (client.name for client in clients))
+    yield from unique("clients", (client.name for client in clients))
     for index, client in enumerate(clients):
         key = f"clients[{index}]"
-        yield from _named(f"{key}.name", client.name)
+        yield from named(f"{key}.name", client.name)
         if client.tenant is not None:
-            yield from _named(f"{key}.tenant", client.tenant)
+            yield from named(f"{key}.tenant", client.tenant)
         yield from _proofs(key, client, config)
         yield from grants.problems(key, client, config)
         for region in client.regions:
@@ -346,18 +259,3 @@ def _forward(config: Config) -> Iterator[Problem]:
     for name in config.forward.query:
         if not _PARAMETER.fullmatch(name):
             yield Problem("forward.query", quoted(name), "name parameters by letters, digits and . _ ~ -")
-
-
-# Names.
-
-
-def _named(key: str, name: str) -> Iterator[Problem]:
-    """Names go into logs, metrics and URLs."""
-    if not _NAME.fullmatch(name):
-        yield Problem(key, quoted(name), "use letters, digits and . _ : @ - (at most 128, a letter or digit first)")
-
-
-def _unique(key: str, names: Iterable[str]) -> Iterator[Problem]:
-    for name, count in Counter(names).items():
-        if count > 1:
-            yield Problem(key, f"{quoted(name)} is there {count} times", "give each its own name")

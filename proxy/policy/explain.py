@@ -16,7 +16,8 @@ from proxy.policy.grants import Verdict, permissions
 from proxy.policy.operations import Target, Targets
 from proxy.policy.request import Request, limit_completion, read_json, requested_model
 from proxy.refusal import Reason, Refused
-from proxy.routing.select import Candidate, Key, Router
+from proxy.routing.candidate import Candidate, Key, Wanted
+from proxy.routing.select import Router
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -151,7 +152,7 @@ class Explainer:
             raise Refused(Reason.BAD_TARGET, "not in origin form") from None
 
     def _route(self, model: str, client: Client, present: Present, told: Explanation) -> None:
-        plan = self._router.order(model, client.regions, 0.0)
+        plan = self._router.order(Wanted(model, client.regions), 0.0)
         eligible = {candidate.key for candidate in plan.candidates}
         turns = [c for c in plan.candidates if c.key not in present.set_aside]
         told.backends = (
@@ -159,7 +160,7 @@ class Explainer:
             *(_backend(c, None, present.set_aside[c.key]) for c in plan.candidates if c.key in present.set_aside),
             *(
                 _backend(c, None, "never: not in the client's regions")
-                for c in self._router.order(model, (), 0.0).candidates
+                for c in self._router.order(Wanted(model), 0.0).candidates
                 if c.key not in eligible
             ),
         )

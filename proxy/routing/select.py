@@ -6,51 +6,14 @@ a candidate's turn comes, not before. Pure.
 
 from collections.abc import Callable, Iterable, Sequence
 
-import msgspec
-
 from proxy.config.structs import Backend, Model, Routing
 from proxy.refusal import Reason, Refused
-from proxy.routing.breaker import Breaker, Unavailable
+from proxy.routing.breaker import Unavailable
+from proxy.routing.breakers import Breakers, Change
+from proxy.routing.candidate import Candidate, Key, Wanted
 from proxy.routing.outcome import Outcome
 
-Key = tuple[str, str]
-"""Backend and deployment: what has a breaker. Two models may share one."""
-
 _PLANS = 4096
-
-
-class Candidate(msgspec.Struct, frozen=True):
-    backend: str
-    deployment: str
-    region: str
-    tier: str
-    priority: int
-    weight: int
-
-    @property
-    def key(self) -> Key:
-        return self.backend, self.deployment
-
-
-class Change(msgspec.Struct, frozen=True):
-    """A deployment became unavailable, or available again. `until` is monotonic."""
-
-    backend: str
-    deployment: str
-    state: str
-    reason: str
-    until: float
-
-
-class Standing(msgspec.Struct, frozen=True):
-    """How a deployment stands, for people to see."""
-
-    backend: str
-    deployment: str
-    state: str
-    reason: str
-    until: float
-    in_flight: int
 
 
 class Plan:
@@ -65,13 +28,13 @@ class Plan:
     def next(self, now: float, tried: set[Key]) -> Candidate | None:
         """The first that is available and has not been tried."""
         for candidate in self.candidates:
-            if candidate.key not in tried and self._router.unavailable(candidate.key, now) is None:
+            if candidate.key not in tried and self._router.breakers.unavailable(candidate.key, now) is None:
                 return candidate
         return None
 
     def verdicts(self, now: float) -> list[tuple[Candidate, Unavailable | None]]:
         """Each candidate, and why it would be skipped."""
-        return [(candidate, self._router.unavailable(candidate.key, now)) for candidate in self.candidates]
+        return [(candidate, self._router.breakers.unavailable(candidate.key, now)) for candidate in self.candidates]
 
 
 class Router:
@@ -81,14 +44,14 @@ class Router:
         self, models: Iterable[Model], backends: Iterable[Backend], routing: Routing, uniform: Callable[[], float]
     ) -> None:
         self._uniform = uniform
-        self._breakers: dict[Key, Breaker] = {}
         self._in_flight: dict[Key, int] = {}
+        self._candidates: dict[str, tuple[Candidate, ...]] = {}
+        self.breakers = Breakers((), routing.breaker, uniform)
         self.reconfigure(models, backends, routing)
 
     def reconfigure(self, models: Iterable[Model], backends: Iterable[Backend], routing: Routing) -> None:
         """A new configuration; deployments that remain keep their breakers."""
         known = {backend.name: backend for backend in backends}
-        self._settings = routing.breaker
         self._candidates = {
             model.name: tuple(
                 Candidate(
@@ -104,16 +67,14 @@ class Router:
             for model in models
         }
         keys = {candidate.key for candidates in self._candidates.values() for candidate in candidates}
-        self._breakers = {key: self._breakers.get(key) or Breaker(self._settings, self._uniform) for key in keys}
-        for breaker in self._breakers.values():
-            breaker.settings = self._settings
+        self.breakers.reconfigure(keys, routing.breaker)
         self._eligible: dict[tuple[str, tuple[str, ...]], tuple[tuple[Candidate, ...], ...]] = {}
 
-    def order(self, model: str, regions: tuple[str, ...], _now: float) -> Plan:
-        """A plan for one request. `regions` empty: any."""
-        groups = self._eligible.get((model, regions))
+    def order(self, wanted: Wanted, _now: float) -> Plan:
+        """A plan for one request."""
+        groups = self._eligible.get((wanted.model, wanted.regions))
         if groups is None:
-            groups = self._groups(model, regions)
+            groups = self._groups(wanted.model, wanted.regions)
         if len(groups) == 1 and len(groups[0]) == 1:
             return Plan(self, groups[0])
         return Plan(self, [candidate for group in groups for candidate in self._shuffled(group)])
@@ -133,20 +94,19 @@ class Router:
             return group
         return sorted(group, key=lambda candidate: -(self._uniform() ** (1 / candidate.weight)))
 
-    def unavailable(self, key: Key, now: float) -> Unavailable | None:
-        breaker = self._breakers.get(key)
-        return None if breaker is None else breaker.unavailable(now)
+    def in_flight(self, key: Key) -> int:
+        """The requests of this worker that are at a deployment."""
+        return self._in_flight.get(key, 0)
 
     def started(self, candidate: Candidate) -> bool:
         """A request goes to a candidate; every one of these is followed by a `report`. True if it is a probe."""
         key = candidate.key
         self._in_flight[key] = self._in_flight.get(key, 0) + 1
-        breaker = self._breakers.get(key)
-        return breaker is not None and breaker.begin()
+        return self.breakers.begin(key)
 
     def answering(self, candidate: Candidate, now: float) -> Change | None:
         """A probe has found what it was for: an answer has begun. Its `report`, in the end, is like any other's."""
-        return self._judge(candidate.key, Outcome.OK, now, None, probe=True)
+        return self.breakers.judge(candidate.key, Outcome.OK, now, None, probe=True)
 
     def report(
         self, candidate: Candidate, outcome: Outcome, now: float, wait: float | None = None, *, probe: bool = False
@@ -158,19 +118,13 @@ class Router:
             self._in_flight[key] = left
         else:
             self._in_flight.pop(key, None)
-        return self._judge(key, outcome, now, wait, probe=probe)
-
-    def _judge(self, key: Key, outcome: Outcome, now: float, wait: float | None, *, probe: bool) -> Change | None:
-        breaker = self._breakers.get(key)
-        if breaker is None or not breaker.end(outcome, now, wait, probe=probe):
-            return None
-        return Change(*key, self._state(breaker, now), breaker.reason, breaker.until)
+        return self.breakers.judge(key, outcome, now, wait, probe=probe)
 
     def refusal(self, plan: Plan, now: float) -> Refused:
         """What the client is told when nobody is left to ask, with the soonest honest time to come back."""
         if not plan.candidates:
             return Refused(Reason.NO_BACKEND, "no deployment in the client's regions", message=_NO_REGION)
-        breakers = [breaker for c in plan.candidates if (breaker := self._breakers.get(c.key)) is not None]
+        breakers = [breaker for c in plan.candidates if (breaker := self.breakers.get(c.key)) is not None]
         causes = [(breaker.unavailable(now), breaker.until - now) for breaker in breakers]
         kinds = {cause for cause, _ in causes if cause is not None}
         # Nobody knows how long a probe takes, and waiting does not mend what is configured wrongly.
@@ -183,19 +137,6 @@ class Router:
         if Unavailable.OPEN in kinds or Unavailable.PROBING in kinds:
             return Refused(Reason.NO_BACKEND, _rule(kinds), retry_after=max(soonest, 1.0))
         return Refused(Reason.BACKENDS_FAILED, "every candidate was tried")
-
-    def view(self, now: float) -> list[Standing]:
-        """How every deployment stands."""
-        return [
-            Standing(*key, self._state(breaker, now), breaker.reason, breaker.until, self._in_flight.get(key, 0))
-            for key, breaker in sorted(self._breakers.items())
-        ]
-
-    def _state(self, breaker: Breaker, now: float) -> str:
-        cause = breaker.unavailable(now)
-        if cause in (Unavailable.THROTTLED, Unavailable.MISCONFIGURED):
-            return str(cause.value)
-        return str(breaker.state.value)
 
 
 _PROBE = 1.0

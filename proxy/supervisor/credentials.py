@@ -20,6 +20,7 @@ from proxy.config.secrets import SecretMissing, resolve
 from proxy.config.structs import Credential
 from proxy.messages import UpstreamCredential
 
+SCOPE = "https://cognitiveservices.azure.com/.default"
 _ANSWER_WITHIN = 10.0
 EXCHANGE: dict[str, Any] = {"connection_timeout": 3, "read_timeout": 6, "retry_total": 0}
 """Of azure-identity's pipeline: a thread ends soon after it was given up, and trying again is done here alone."""
@@ -75,7 +76,7 @@ def _token(name: str, credential: Credential) -> UpstreamCredential:
             secret = resolve(credential.secret).reveal()
         source = identity(credential, secret)
         try:
-            token = source.get_token(credential.scope)
+            token = source.get_token(credential.scope or SCOPE)
         finally:
             source.close()
     except SecretMissing as error:

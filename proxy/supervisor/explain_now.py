@@ -9,7 +9,7 @@ from proxy.admin.explain import Question
 from proxy.config.structs import Config
 from proxy.identity.principal import Principal
 from proxy.policy.explain import Asked, Explainer, Explanation, Present
-from proxy.routing.select import Key
+from proxy.routing.candidate import Key
 
 if TYPE_CHECKING:
     from proxy.supervisor.main import Supervisor

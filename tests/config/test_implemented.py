@@ -150,7 +150,12 @@ def test_the_example_names_every_key_there_is() -> None:
     elsewhere |= {"tenant_id", "secret", "key", "authority", "scope", "rotate_at", "keep", "query"}
     elsewhere |= {"warn_days", "poll"}
     elsewhere |= {"tenants", "require_nbf", "refresh", "refetch_interval"}
-    elsewhere |= set(structs.Breaker.__struct_fields__) | set(structs.Routing.__struct_fields__)
+    elsewhere |= {"backends", "tiers", "routes", "aliases", "affinity", "sticky", "cloud"}
+    elsewhere |= {"connect_to", "client_certificate", "client_key", "forward_proxy"}
+    elsewhere |= {"operations", "api_versions", "vision", "audio", "context", "spill_at", "canary"}
+    for table in (structs.Breaker, structs.Routing, structs.RetryBudget, structs.Hedging, structs.Queueing):
+        elsewhere |= set(table.__struct_fields__)
+    elsewhere |= set(structs.HealthProbes.__struct_fields__) | set(structs.Upstream.__struct_fields__)
     elsewhere |= set(structs.Config.__struct_fields__) | set(structs.Listen.__struct_fields__) | {"grants", "limits"}
     assert keys - named <= elsewhere
 
@@ -182,4 +187,5 @@ def test_the_defaults_of_what_is_not_implemented_are_neutral() -> None:
     for table, keys in NEUTRAL.items():
         fields = {field.name: field for field in msgspec.structs.fields(table)}
         for key, neutral in keys.items():
-            assert fields[key].required or fields[key].default in neutral
+            field = fields[key]
+            assert field.required or field.default in neutral or field.default_factory() in neutral

@@ -11,8 +11,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from proxy.config.structs import Backend, Breaker, Deployment, Model, Routing, Seconds
 from proxy.refusal import Reason
 from proxy.routing.breaker import Unavailable
+from proxy.routing.candidate import Candidate, Wanted
 from proxy.routing.outcome import Outcome
-from proxy.routing.select import Candidate, Plan, Router
+from proxy.routing.select import Plan, Router
 
 NOW = 1_000.0
 BACKENDS = tuple(
@@ -48,7 +49,7 @@ def names(plan: Plan) -> list[str]:
 
 
 def candidate(made: Router, backend: str, model: str = "gpt-4o") -> Candidate:
-    return next(c for c in made.order(model, (), NOW).candidates if c.backend == backend)
+    return next(c for c in made.order(Wanted(model), NOW).candidates if c.backend == backend)
 
 
 def attempt(made: Router, backend: str, outcome: Outcome, now: float = NOW, wait: float | None = None) -> None:
@@ -69,7 +70,7 @@ def break_(made: Router, *backends: str, now: float = NOW) -> None:
 def test_the_plan_is_by_priority_and_has_everybody_once() -> None:
     made = router()
     for _ in range(50):
-        plan = names(made.order("gpt-4o", (), NOW))
+        plan = names(made.order(Wanted("gpt-4o"), NOW))
         assert plan[0] == "swc-ptu"
         assert sorted(plan[1:3]) == ["fra-std", "swc-std"]
         assert plan[3:] == ["eus-std"]
@@ -77,7 +78,7 @@ def test_the_plan_is_by_priority_and_has_everybody_once() -> None:
 
 def test_within_a_priority_the_first_is_drawn_by_weight() -> None:
     made = router(1)
-    first = Counter(names(made.order("gpt-4o", (), NOW))[1] for _ in range(4_000))
+    first = Counter(names(made.order(Wanted("gpt-4o"), NOW))[1] for _ in range(4_000))
     assert first["swc-std"] / 4_000 == pytest.approx(3 / 4, abs=0.03)
     assert first["fra-std"] / 4_000 == pytest.approx(1 / 4, abs=0.03)
 
@@ -85,7 +86,7 @@ def test_within_a_priority_the_first_is_drawn_by_weight() -> None:
 @pytest.mark.parametrize("uniform", [0.0, 0.999999999])
 def test_the_ends_of_chance_are_orders_too(uniform: float) -> None:
     made = Router(MODELS, BACKENDS, ROUTING, lambda: uniform)
-    assert sorted(names(made.order("gpt-4o", (), NOW))) == sorted(backend.name for backend in BACKENDS)
+    assert sorted(names(made.order(Wanted("gpt-4o"), NOW))) == sorted(backend.name for backend in BACKENDS)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +103,7 @@ def test_residency_is_a_rule(regions: tuple[str, ...], allowed: set[str]) -> Non
     made = router()
     break_(made, "swc-ptu", "swc-std", "fra-std")
     for _ in range(20):
-        plan = made.order("gpt-4o", regions, NOW)
+        plan = made.order(Wanted("gpt-4o", regions), NOW)
         assert set(names(plan)) == allowed
         chosen = plan.next(NOW, set())
         assert chosen is None or chosen.region in regions
@@ -110,22 +111,22 @@ def test_residency_is_a_rule(regions: tuple[str, ...], allowed: set[str]) -> Non
 
 def test_no_deployment_in_the_clients_regions_is_said_as_such() -> None:
     made = router()
-    refused = made.refusal(made.order("gpt-4o", ("norwayeast",), NOW), NOW)
+    refused = made.refusal(made.order(Wanted("gpt-4o", ("norwayeast",)), NOW), NOW)
     assert refused.reason is Reason.NO_BACKEND
     assert refused.retry_after is None
     assert refused.message != Reason.NO_BACKEND.terms.message
 
 
 def test_a_model_nobody_configured_has_no_candidates() -> None:
-    assert names(router().order("nothing", (), NOW)) == []
+    assert names(router().order(Wanted("nothing"), NOW)) == []
 
 
 def test_plans_that_clients_could_make_many_of_are_forgotten() -> None:
     made = router()
     for number in range(10_000):
-        made.order("gpt-4o", (f"region-{number}",), NOW)
+        made.order(Wanted("gpt-4o", (f"region-{number}",)), NOW)
     assert len(made._eligible) <= 4_096
-    assert len(names(made.order("gpt-4o", (), NOW))) == 4
+    assert len(names(made.order(Wanted("gpt-4o"), NOW))) == 4
 
 
 # One after another.
@@ -133,7 +134,7 @@ def test_plans_that_clients_could_make_many_of_are_forgotten() -> None:
 
 def test_each_is_tried_once_in_the_plans_order_while_it_is_available() -> None:
     made = router()
-    plan = made.order("gpt-4o", (), NOW)
+    plan = made.order(Wanted("gpt-4o"), NOW)
     tried: set[tuple[str, str]] = set()
     asked = []
     while (chosen := plan.next(NOW, tried)) is not None:
@@ -145,7 +146,7 @@ def test_each_is_tried_once_in_the_plans_order_while_it_is_available() -> None:
 def test_provisioned_spills_over_to_standard_while_it_is_throttled_and_no_longer() -> None:
     made = router()
     attempt(made, "swc-ptu", Outcome.THROTTLED, wait=5.0)
-    plan = made.order("gpt-4o", (), NOW)
+    plan = made.order(Wanted("gpt-4o"), NOW)
     chosen = plan.next(NOW, set())
     assert chosen is not None
     assert chosen.priority == 1
@@ -156,7 +157,7 @@ def test_provisioned_spills_over_to_standard_while_it_is_throttled_and_no_longer
 
 def test_availability_is_looked_at_when_a_candidates_turn_comes() -> None:
     made = router()
-    plan = made.order("gpt-4o", (), NOW)
+    plan = made.order(Wanted("gpt-4o"), NOW)
     break_(made, "swc-ptu")
     chosen = plan.next(NOW, set())
     assert chosen is not None
@@ -167,7 +168,7 @@ def test_availability_is_looked_at_when_a_candidates_turn_comes() -> None:
 def test_two_models_of_one_deployment_share_its_breaker() -> None:
     made = router()
     break_(made, "swc-std")
-    plan = made.order("alias", (), NOW)
+    plan = made.order(Wanted("alias"), NOW)
     assert names(plan) == ["swc-std"]
     assert plan.next(NOW, set()) is None
 
@@ -176,7 +177,7 @@ def test_a_single_probe_goes_out_and_the_others_go_elsewhere() -> None:
     made = router()
     break_(made, "swc-ptu")
     later = NOW + 4
-    plan = made.order("gpt-4o", (), later)
+    plan = made.order(Wanted("gpt-4o"), later)
     probe = plan.next(later, set())
     assert probe is not None
     assert probe.backend == "swc-ptu"
@@ -193,7 +194,7 @@ def test_a_probe_whose_client_left_makes_room_for_the_next() -> None:
     chosen = candidate(made, "swc-ptu")
     assert made.started(chosen)
     made.report(chosen, Outcome.CANCELLED, NOW + 4, probe=True)
-    assert made.unavailable(chosen.key, NOW + 4) is None
+    assert made.breakers.unavailable(chosen.key, NOW + 4) is None
 
 
 def test_a_probes_answer_closes_the_breaker_when_it_begins_not_when_its_stream_ends() -> None:
@@ -204,9 +205,9 @@ def test_a_probes_answer_closes_the_breaker_when_it_begins_not_when_its_stream_e
     change = made.answering(chosen, NOW + 4)
     assert change is not None
     assert (change.state, change.reason) == ("closed", "recovered")
-    assert made.unavailable(chosen.key, NOW + 4) is None
+    assert made.breakers.unavailable(chosen.key, NOW + 4) is None
     assert made.report(chosen, Outcome.OK, NOW + 600) is None
-    assert {standing.in_flight for standing in made.view(NOW)} == {0}
+    assert {made.in_flight(standing.key) for standing in made.breakers.view(NOW)} == {0}
 
 
 # What is announced and shown.
@@ -236,9 +237,9 @@ def test_what_is_no_fault_is_announced_by_its_own_name(outcome: Outcome, state: 
     change = made.report(chosen, outcome, NOW, 9.0)
     assert change is not None
     assert change.state == state
-    standing = {s.backend: s for s in made.view(NOW)}["swc-ptu"]
+    standing = {s.backend: s for s in made.breakers.view(NOW)}["swc-ptu"]
     assert (standing.state, standing.until) == (state, change.until)
-    assert {s.backend: s for s in made.view(NOW + 100)}["swc-ptu"].state == "closed"
+    assert {s.backend: s for s in made.breakers.view(NOW + 100)}["swc-ptu"].state == "closed"
 
 
 def test_what_is_in_flight_is_counted_for_each_deployment() -> None:
@@ -247,7 +248,7 @@ def test_what_is_in_flight_is_counted_for_each_deployment() -> None:
     for _ in range(3):
         made.started(chosen)
     made.report(chosen, Outcome.OK, NOW)
-    assert {s.backend: s.in_flight for s in made.view(NOW)} == {
+    assert {s.backend: made.in_flight(s.key) for s in made.breakers.view(NOW)} == {
         "swc-ptu": 0, "swc-std": 2, "fra-std": 0, "eus-std": 0,
     }  # fmt: skip
 
@@ -262,17 +263,17 @@ def test_deployments_that_remain_keep_their_breakers_and_the_others_are_forgotte
     made.started(gone)
     made.reconfigure(MODELS[1:], BACKENDS, ROUTING)
     assert made.report(gone, Outcome.OK, NOW) is None  # ends under the old configuration
-    assert [standing.backend for standing in made.view(NOW)] == ["swc-std"]
-    assert made.order("alias", (), NOW).next(NOW, set()) is None
-    assert names(made.order("gpt-4o", (), NOW)) == []
+    assert [standing.backend for standing in made.breakers.view(NOW)] == ["swc-std"]
+    assert made.order(Wanted("alias"), NOW).next(NOW, set()) is None
+    assert names(made.order(Wanted("gpt-4o"), NOW)) == []
 
 
 def test_a_backend_that_moves_moves_in_the_plans_too() -> None:
     made = router()
-    assert names(made.order("alias", ("eastus",), NOW)) == []
+    assert names(made.order(Wanted("alias", ("eastus",)), NOW)) == []
     moved = (Backend(name="swc-std", url="https://x.example", region="eastus", credential="gateway"),)
     made.reconfigure(MODELS[1:], moved, ROUTING)
-    assert names(made.order("alias", ("eastus",), NOW)) == ["swc-std"]
+    assert names(made.order(Wanted("alias", ("eastus",)), NOW)) == ["swc-std"]
 
 
 def test_a_probe_under_way_while_the_configuration_changes_ends_as_one() -> None:
@@ -282,7 +283,7 @@ def test_a_probe_under_way_while_the_configuration_changes_ends_as_one() -> None
     probe = made.started(chosen)
     made.reconfigure(MODELS, BACKENDS, Routing(breaker=Breaker(failures=9)))
     made.report(chosen, Outcome.OK, NOW + 5, probe=probe)
-    assert made.unavailable(chosen.key, NOW + 5) is None
+    assert made.breakers.unavailable(chosen.key, NOW + 5) is None
 
 
 # What the client is told.
@@ -295,7 +296,7 @@ def refused_after(*happened: tuple[str, Outcome, float | None], now: float = NOW
     for backend, outcome, wait in happened:
         for _ in range(2 if outcome.value.breaker else 1):
             attempt(made, backend, outcome, NOW, wait)
-    refused = made.refusal(made.order("gpt-4o", (), now), now)
+    refused = made.refusal(made.order(Wanted("gpt-4o"), now), now)
     wait = refused.retry_after
     return refused.reason, None if wait is None else round(wait, 3)
 
@@ -356,7 +357,7 @@ def test_a_probe_under_way_is_no_reason_to_come_back_at_once(throttled: bool, wa
     for name in ALL:
         if not throttled or name != "swc-std":
             assert made.started(candidate(made, name))
-    refused = made.refusal(made.order("gpt-4o", (), later), later)
+    refused = made.refusal(made.order(Wanted("gpt-4o"), later), later)
     assert refused.reason is (Reason.BACKENDS_THROTTLED if throttled else Reason.NO_BACKEND)
     assert refused.retry_after == wait
 
@@ -372,7 +373,7 @@ class Fleet(RuleBasedStateMachine):
 
     @rule(regions=st.sampled_from([(), ("swedencentral",), ("francecentral", "eastus")]), tries=st.integers(1, 4))
     def ask(self, regions: tuple[str, ...], tries: int) -> None:
-        plan = self.router.order("gpt-4o", regions, self.now)
+        plan = self.router.order(Wanted("gpt-4o", regions), self.now)
         tried: set[tuple[str, str]] = set()
         for _ in range(tries):
             usable = [c for c, why in plan.verdicts(self.now) if why is None and c.key not in tried]
@@ -396,7 +397,7 @@ class Fleet(RuleBasedStateMachine):
         chosen, probe = self.under_way.pop(which % len(self.under_way))
         if probe and begun:
             self.router.answering(chosen, self.now)
-            assert self.router.unavailable(chosen.key, self.now) in (None, *_SET_ASIDE)
+            assert self.router.breakers.unavailable(chosen.key, self.now) in (None, *_SET_ASIDE)
             probe = False
         self.router.report(chosen, outcome, self.now, wait, probe=probe)
 
@@ -410,7 +411,7 @@ class Fleet(RuleBasedStateMachine):
 
     @invariant()
     def what_is_said_is_honest(self) -> None:
-        plan = self.router.order("gpt-4o", (), self.now)
+        plan = self.router.order(Wanted("gpt-4o"), self.now)
         verdicts = plan.verdicts(self.now)
         if any(why is None for _, why in verdicts):
             assert plan.next(self.now, set()) is not None
@@ -427,15 +428,15 @@ class Fleet(RuleBasedStateMachine):
         probes = Counter(c.key for c, probe in self.under_way if probe)
         assert all(count == 1 for count in probes.values())
         flying = Counter(c.key for c, _ in self.under_way)
-        for standing in self.router.view(self.now):
-            assert standing.in_flight == flying[standing.backend, standing.deployment]
+        for standing in self.router.breakers.view(self.now):
+            assert self.router.in_flight(standing.key) == flying[standing.key]
 
     def teardown(self) -> None:
         """Nobody stays out for ever: everything ends, time passes, and all of them can be asked."""
         for chosen, probe in self.under_way:
             self.router.report(chosen, Outcome.CANCELLED, self.now, probe=probe)
         later = self.now + 600
-        assert all(why is None for _, why in self.router.order("gpt-4o", (), later).verdicts(later))
+        assert all(why is None for _, why in self.router.order(Wanted("gpt-4o"), later).verdicts(later))
 
 
 _SET_ASIDE = (Unavailable.THROTTLED, Unavailable.MISCONFIGURED)
