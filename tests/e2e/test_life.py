@@ -72,9 +72,10 @@ def test_a_worker_that_is_killed(tmp_path: Path, pki: Pki, mock: MockProcess) ->
         records = wait_for(lambda: _ended(running, "worker_lost", loads[victim]))
         assert all(r["decision"] == "allowed" and r["client"] == "first" for r in records)
         assert all(r["tokens"]["estimated"] for r in records)
-        numbers = [record["seq"] for record in running.records()]
+        every = running.records()
+        numbers = [record["seq"] for record in every]
         assert numbers == list(range(1, len(numbers) + 1))
-        assert len({record["request_id"] for record in running.records()}) == len(numbers)
+        assert len({record["request_id"] for record in every}) == len(numbers)
         assert slowest < 10
 
 
