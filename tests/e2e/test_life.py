@@ -199,8 +199,8 @@ def test_limits_hold_over_both_workers(tmp_path: Path, pki: Pki, mock: MockProce
         status, head, _ = split(running.raw(ask(1)))
         assert status == 429
         assert 50 < int(head.partition(b"retry-after: ")[2].partition(b"\r\n")[0]) <= 61
-        refused = [r for r in running.records() if r["status"] == 429]
-        assert {r["reason"] for r in refused} == {"requests_per_minute"}
+        wait_for(lambda: len(running.records()) == 51)
+        assert {r["reason"] for r in running.records() if r["status"] == 429} == {"requests_per_minute"}
 
 
 def test_concurrency_and_shedding(tmp_path: Path, pki: Pki, mock: MockProcess) -> None:
