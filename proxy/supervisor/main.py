@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +20,6 @@ from proxy import logs
 from proxy.admin import server as admin
 from proxy.admin.exposition import Metrics
 from proxy.admin.token import checked, load_or_make
-from proxy.admin.view import ReloadResult
 from proxy.config.load import ConfigError, load
 from proxy.config.secrets import resolve
 from proxy.config.structs import Config
@@ -47,33 +47,21 @@ from proxy.supervisor.expiry import Expiry
 from proxy.supervisor.export import Exporter
 from proxy.supervisor.issuers import Issuers
 from proxy.supervisor.records import RecordKeeper
+from proxy.supervisor.reloading import Reloading
 from proxy.supervisor.revocation.verdicts import Revocation
 from proxy.supervisor.room import Room
 from proxy.supervisor.secret_file import SecretUnusable
 from proxy.supervisor.sockets import AddressUnusable, listen
 from proxy.supervisor.status import Overview
 from proxy.supervisor.store.database import StoreError
-from proxy.supervisor.watch import stamps
 from proxy.supervisor.webhook import Webhook
 from proxy.supervisor.workers import WorkerProcess
 from proxy.wire.tls import server_context
 from proxy.worker import raise_descriptor_limit
 
-_WATCH_EVERY = 1.0
 _FIRST_CREDENTIALS = 3.0
 _FIRST_CERTIFICATES = 30.0
 _RECENT_RECORDS = 16 << 20
-_FIXED = (
-    "listen.address",
-    "listen.workers",
-    "listen.health.address",
-    "admin",
-    "state",
-    "audit.path",
-    "audit.key",
-    "audit.required",
-)
-"""What a running gateway cannot change; a reload that would is refused."""
 
 _log = logging.getLogger("penstock.supervisor")
 
@@ -104,15 +92,22 @@ class Supervisor:
     """The gateway as a whole. Raises `ConfigError`, `AddressUnusable` or `OSError` when it cannot start."""
 
     def __init__(self, path: Path, config: Config, held: key_vault.Held) -> None:
-        self.path = path
-        self.config = config
         self.started = time.time()
-        self.last_reload: ReloadResult | None = None
         count = config.listen.workers or os.cpu_count() or 1
-        self._watched = stamps(self._watch_list())
         key = chain_key(config, make=True)
         self._users_key = key.derived("users")
-        self._snapshot = self._build(config, 1, count, held)
+        self.metrics = Metrics()
+        self.events = Events()
+        self.reloading = Reloading(
+            path,
+            config,
+            held,
+            build=partial(self._build, count),
+            obtain=lambda config: self._vaults.obtained(config),
+            put_in_force=self._put_in_force,
+            announce=self.events.announce,
+            count=lambda ok: self.metrics.reloaded(ok=ok),
+        )
         self._sockets = [listen(address) for address in _addresses(config)]
         self.health_socket = listen(config.listen.health.address)
         self.admin_socket = listen(config.admin.address)
@@ -122,8 +117,6 @@ class Supervisor:
         self._token = _admin_token(config)
         room = Room(count, config.listen.bounds.requests) if config.audit.required else None
         self._audit = open_log(config, key, room)
-        self.metrics = Metrics()
-        self.events = Events()
         self.webhook = Webhook(config.audit)
         self.events.heard_by(self.webhook.hear)
         self.exporter = Exporter(config.audit)
@@ -167,7 +160,6 @@ class Supervisor:
         )
         self._ticks = trio.Event()
         self._draining = trio.Event()
-        self._reloading = trio.Lock()
 
     # Life.
 
@@ -183,7 +175,7 @@ class Supervisor:
             nursery.start_soon(self.webhook.run)
             nursery.start_soon(self.exporter.run)
             nursery.start_soon(self._tick)
-            nursery.start_soon(self._watch)
+            nursery.start_soon(self.reloading.watch)
             nursery.start_soon(self._vaults.run)
             nursery.start_soon(self.expiry.run)
             nursery.start_soon(admin.serve_health, self.health_socket, Overview(self))
@@ -218,7 +210,7 @@ class Supervisor:
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as received:
             async for number in received:
                 if number == signal.SIGHUP:
-                    await self.reload()
+                    await self.reloading.reload()
                 else:
                     _log.info("draining")
                     for sock in self._sockets:
@@ -227,73 +219,31 @@ class Supervisor:
 
     # The configuration.
 
-    def _build(self, config: Config, version: int, workers: int, held: key_vault.Held) -> Snapshot:
+    @property
+    def config(self) -> Config:
+        return self.reloading.config
+
+    def _build(self, workers: int, config: Config, version: int, held: key_vault.Held) -> Snapshot:
         built = snapshots.build(config, version, workers, held, self._users_key)
         server_context(built.tls)  # raises here, before any worker meets it
         return built
 
-    def _watch_list(self) -> list[Path]:
-        return [self.path, *snapshots.files(self.config)]
-
-    async def _watch(self) -> None:
-        while True:
-            await trio.sleep(_WATCH_EVERY)
-            now = await trio.to_thread.run_sync(stamps, self._watch_list())
-            if now != self._watched:
-                self._watched = now
-                await self.reload()
-
-    async def reload(self) -> ReloadResult:
-        """Load the configuration again, and serve by it if all of it is valid; else nothing changes."""
-        async with self._reloading:
-            version = self._snapshot.version + 1
-            try:
-                # Looked at before they are read: what changes in between shows at the next look.
-                seen = await trio.to_thread.run_sync(stamps, [self.path])
-                config = await trio.to_thread.run_sync(load, self.path)
-                _refuse_fixed(self.path, self.config, config)
-                held = await self._vaults.obtained(config)
-                seen |= await trio.to_thread.run_sync(stamps, snapshots.files(config))
-                built = await trio.to_thread.run_sync(self._build, config, version, len(self.workers), held)
-            except (ConfigError, key_vault.VaultFailed, OSError, ValueError) as error:
-                text = f"configuration not reloaded, version {version - 1} stays: {error}"
-                self.events.announce(Event("configuration_refused", "error", text))
-                return self._reloaded(version - 1, str(error))
-            self.config = config
-            self._snapshot = built
-            self._watched = seen
-            self._audit.reopen()
-            self._tell(self.budgets.reconfigure({c.name: c.limits for c in config.clients}, time.monotonic()))
-            self._refresher.reconfigure(config.credentials)
-            self.issuers.reconfigure(config.issuers)  # what is trusted no longer goes first
-            for worker in self.workers:
-                worker.post(built)
-            self._vaults.reconfigure(config, held)
-            self.expiry.reconfigure(config, held)
-            self.webhook.reconfigure(config.audit)
-            self.exporter.reconfigure(config.audit)
-            await self.revocation.configure(config.listen.client_certificates)
-            text = f"configuration version {version} is in force"
-            self.events.announce(Event("configuration_reloaded", "info", text, {"version": version}))
-            return self._reloaded(version, None)
+    async def _put_in_force(self, config: Config, built: Snapshot, held: key_vault.Held) -> None:
+        self._audit.reopen()
+        self._tell(self.budgets.reconfigure({c.name: c.limits for c in config.clients}, time.monotonic()))
+        self._refresher.reconfigure(config.credentials)
+        self.issuers.reconfigure(config.issuers)  # what is trusted no longer goes first
+        self._tell_all(built)
+        self._vaults.reconfigure(config, held)
+        self.expiry.reconfigure(config, held)
+        self.webhook.reconfigure(config.audit)
+        self.exporter.reconfigure(config.audit)
+        await self.revocation.configure(config.listen.client_certificates)
 
     async def _rotate(self) -> None:
-        """Serve new handshakes with the certificates that are held by now."""
-        async with self._reloading:
-            self._snapshot = snapshots.rotated(self._snapshot, self.config, self._vaults.held)
-            for worker in self.workers:
-                worker.post(self._snapshot)
-            self.expiry.reconfigure(self.config, self._vaults.held)
-            _log.info("version %d is in force, with another certificate", self._snapshot.version)
-
-    def _reloaded(self, version: int, error: str | None) -> ReloadResult:
-        self.metrics.reloaded(ok=error is None)
-        self.last_reload = ReloadResult(ok=error is None, time=time.time(), version=version, error=error)
-        return self.last_reload
-
-    @property
-    def version(self) -> int:
-        return self._snapshot.version
+        """The certificates that are held by now take the place of older ones."""
+        await self.reloading.rotate(self._vaults.held, self._tell_all)
+        self.expiry.reconfigure(self.config, self._vaults.held)
 
     @property
     def draining(self) -> bool:
@@ -315,7 +265,7 @@ class Supervisor:
             SigningKeys(self.issuers.current),
             self.keys.known(),
             self.revocation.current,
-            self._snapshot,
+            self.reloading.snapshot,
         ]
 
     def _hear(self, worker: int, message: Upward) -> None:
@@ -409,17 +359,3 @@ def _admin_token(config: Config) -> str:
 def _addresses(config: Config) -> tuple[str, ...]:
     address = config.listen.address
     return (address,) if isinstance(address, str) else address
-
-
-def _refuse_fixed(path: Path, old: Config, new: Config) -> None:
-    """Raises `ConfigError` for a change that only a restart can make."""
-    changed = [key for key in _FIXED if _at(old, key) != _at(new, key)]
-    if changed:
-        raise ConfigError.of(path, changed[0], "changed", "restart the gateway to change this")
-
-
-def _at(config: Config, key: str) -> object:
-    value: object = config
-    for name in key.split("."):
-        value = getattr(value, name)
-    return value

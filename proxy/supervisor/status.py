@@ -60,7 +60,9 @@ class Overview:
             time=time.time(),
             started=supervisor.started,
             config=ConfigStatus(
-                file=str(supervisor.path), version=supervisor.version, last_reload=supervisor.last_reload
+                file=str(supervisor.reloading.path),
+                version=supervisor.reloading.version,
+                last_reload=supervisor.reloading.last,
             ),
             workers=tuple(self._workers()),
             deployments=tuple(self._deployments()),
@@ -104,7 +106,7 @@ class Overview:
         metrics.replace(CRL_EXPIRY, lapses)
         metrics.set(WORKERS, sum(worker.state is WorkerState.SERVING for worker in supervisor.workers))
         metrics.set(WORKER_RESTARTS, sum(worker.restarts for worker in supervisor.workers))
-        metrics.set(CONFIG_VERSION, supervisor.version)
+        metrics.set(CONFIG_VERSION, supervisor.reloading.version)
         metrics.set(AUDIT_RECORDS, supervisor.keeper.written)
         metrics.set(AUDIT_FAILURES, supervisor.keeper.failures)
         metrics.set(AUDIT_EXPORT_DROPPED, supervisor.exporter.dropped)
@@ -117,7 +119,7 @@ class Overview:
         return self._supervisor.keys
 
     async def reload(self) -> ReloadResult:
-        return await self._supervisor.reload()
+        return await self._supervisor.reloading.reload()
 
     def _workers(self) -> list[WorkerStatus]:
         found = []

@@ -75,7 +75,10 @@ def test_what_is_no_file(tmp_path: Path, name: str, why: str) -> None:
 TYPES = [
     (changed('head = "1.5s"', 'heda = "1.5s"'), "listen.bounds.heda: unknown key; did you mean head?"),
     (changed("tenant", "tennant"), "clients[0].tennant: unknown key; did you mean tenant?"),
-    (changed('tier = "provisioned"', "zzzzzz = 1"), "backends[0].zzzzzz: unknown key; one of: ca, client_certificate, "),
+    (
+        changed('tier = "provisioned"', "zzzzzz = 1"),
+        "backends[0].zzzzzz: unknown key; one of: ca, client_certificate, ",
+    ),
     (changed("[forward]", "[forwarding]"), "forwarding: unknown key; did you mean forward?"),
     (changed("kind", "knid"), "credentials.gateway.knid: unknown key; did you mean kind?"),
     (changed('name = "swc"\n', ""), "backends[0].name: missing; give a string"),
