@@ -16,7 +16,7 @@ class Message(msgspec.Struct, frozen=True, tag=True, array_like=True):
 
 
 class ServerCertificate(msgspec.Struct, frozen=True):
-    """One certificate to serve, as PEM: leaf and intermediates, and its key. Never printed."""
+    """One certificate to serve or to show, as PEM: leaf and intermediates, and its key. Never printed."""
 
     chain: bytes
     key: bytes
@@ -49,6 +49,7 @@ class Snapshot(Message, frozen=True):
     models: tuple[Model, ...]
     backends: tuple[Backend, ...]
     trust: dict[str, bytes]  # a backend's `ca` → PEM
+    shown: dict[str, ServerCertificate]  # a backend's name → what it is shown
     routing: Routing
     forward_headers: tuple[str, ...]
     forward_query: tuple[str, ...]

@@ -65,7 +65,7 @@ from proxy.wire.listener import HandshakeRefused, Listener
 from proxy.wire.pool import Pool
 from proxy.wire.pump import Pump
 from proxy.wire.server import ClientConnection
-from proxy.wire.tls import backend_context
+from proxy.wire.tls import backend_contexts
 
 _OWNER_WAIT = 1.0
 _ASK_AGAIN = 0.05
@@ -259,8 +259,8 @@ class Worker:
     def _open_pools(self, snapshot: Snapshot) -> None:
         for pool in self.pools.values():
             pool.close()
-        contexts = {ca: backend_context(snapshot.trust[ca] if ca else None) for ca in {b.ca for b in snapshot.backends}}
-        self.pools = {backend.name: Pool(self.pump, backend, contexts[backend.ca]) for backend in snapshot.backends}
+        contexts = backend_contexts(snapshot)
+        self.pools = {backend.name: Pool(self.pump, backend, contexts[backend.name]) for backend in snapshot.backends}
 
     async def _leave(self, seconds: float) -> None:
         """Drain: accept nothing, finish what is under way within `seconds`, deliver the records."""

@@ -1,10 +1,11 @@
 """Addresses in the configuration: is each what it should be? Quotes one only where it holds no secret. Pure."""
 
 import re
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv6Address, ip_address, ip_network
 from urllib.parse import urlsplit
 
 from proxy.config.problem import quoted
+from proxy.config.structs import Backend
 
 HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]{0,252}[A-Za-z0-9_.])?")
 """A host's name; an IPv6 address is none."""
@@ -28,6 +29,26 @@ def https_fault(text: str) -> str | None:
     if url.path not in ("", "/"):
         return f"{quoted(text)} has a path"
     return f"{quoted(text)} has port 0" if port == 0 else None
+
+
+def endpoint(text: str) -> tuple[str, int]:
+    """Host and port to connect to: `10.0.0.4:443`, `[fd00::4]:443`, `name.example:443`. Raises `ValueError`."""
+    host, _, digits = text.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = str(IPv6Address(host[1:-1]))
+    elif not HOST.fullmatch(host):
+        raise ValueError("no host")
+    if not (digits.isascii() and digits.isdecimal()) or not 0 < int(digits) <= 65535:
+        raise ValueError("no port")
+    return host, int(digits)
+
+
+def dialled(backend: Backend) -> tuple[str, int]:
+    """Where connections to a backend go; what is asked for and verified there is its `url`'s host."""
+    if backend.connect_to is not None:
+        return endpoint(backend.connect_to)
+    url = urlsplit(backend.url)
+    return url.hostname or "", url.port or 443
 
 
 def is_network(text: str) -> bool:

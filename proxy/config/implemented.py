@@ -16,13 +16,7 @@ NEUTRAL: dict[type[Table], dict[str, tuple[object, ...]]] = {
     structs.State: {"redis": (None,)},
     structs.Client: {"on_disconnect": ("cancel",), "backends": ((),), "tiers": ((),), "routes": ({},)},
     structs.Limits: {"tokens_per_day": (None,), "priority": ("interactive",)},
-    structs.Credential: {"kind": ("managed_identity", "client_secret", "api_key"), "cloud": ("public",)},
-    structs.Backend: {
-        "connect_to": (None,),
-        "client_certificate": (None,),
-        "client_key": (None,),
-        "forward_proxy": (None,),
-    },
+    structs.Backend: {"forward_proxy": (None,)},
     structs.Deployment: {
         "operations": ((),),
         "api_versions": (None,),

@@ -7,7 +7,9 @@ import msgspec
 
 from proxy.config.structs import Table
 
-_PATHS = frozenset(("certificate", "private_key", "ca", "path", "file"))
+_PATHS = frozenset(
+    ("certificate", "private_key", "ca", "path", "file", "token_file", "client_certificate", "client_key")
+)
 _LISTS_OF_PATHS = frozenset(("roots", "intermediates", "crls"))
 
 T = TypeVar("T", bound=Table)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from proxy.config.files import Unreadable, read
@@ -71,30 +72,76 @@ def intermediates(key: str, path: str, now: datetime) -> Iterator[Problem]:
 def pair(at: str, certificate: str, private_key: str | None, now: datetime) -> Iterator[Problem]:
     """A certificate to serve, leaf first, and the key to it."""
     key = f"{at}.certificate"
-    found, problems = _read(key, certificate)
-    yield from problems
-    for member in found:
-        yield from _untimely(key, certificate, member, now)
-    if found and found[0].small:
-        yield Problem(key, f"{certificate} has an RSA key of under {_RSA_BITS} bits", "issue it for a larger key")
-    if private_key is None:
-        yield Problem(f"{at}.private_key", "missing", "name the PEM file with the certificate's key")
+    if private_key is not None:
+        yield from shown(key, certificate, f"{at}.private_key", private_key, now)
         return
-    try:
-        public = _public(load_pem_private_key(read(private_key, _MOST), password=None).public_key())
-    except Unreadable as error:
-        yield Problem(f"{at}.private_key", f"{private_key} {error}", "name a readable file")
-    except TypeError:
-        yield Problem(f"{at}.private_key", f"{private_key} needs a passphrase", "give a key without one")
-    except (ValueError, UnsupportedAlgorithm):
-        yield Problem(f"{at}.private_key", f"{private_key} holds no private key", "give PEM")
+    yield from _leaf_first(key, certificate, now)[1]
+    yield Problem(f"{at}.private_key", "missing", "name the PEM file with the certificate's key")
+
+
+def shown(key: str, certificate: str, key_of_key: str, private_key: str | None, now: datetime) -> Iterator[Problem]:
+    """A certificate that is shown, leaf first, and the key to it: in a file of its own, or None: in the same."""
+    found, problems = _leaf_first(key, certificate, now)
+    yield from problems
+    if private_key is None and not found:
+        return  # one file, and it has been said what is wrong with it
+    place, path = (key, certificate) if private_key is None else (key_of_key, private_key)
+    opened = _open(place, path, None)
+    if isinstance(opened, Problem):
+        yield opened
     else:
-        if found and public != found[0].public:
-            yield Problem(
-                f"{at}.private_key",
-                f"{private_key} is not the key of the first certificate in {certificate}",
-                "give the leaf first, and its own key",
-            )
+        yield from _other(place, path, certificate, opened, found)
+
+
+def proof(key: str, path: str, password: str | None, now: datetime) -> Iterator[Problem]:
+    """A certificate that an application proves itself with to Entra: with its key, RSA, in one file."""
+    found, problems = _leaf_first(key, path, now)
+    yield from problems
+    if not found:
+        return
+    opened = _open(key, path, password, "name it under certificate_password")
+    if isinstance(opened, Problem):
+        yield opened
+    elif not isinstance(opened, rsa.RSAPrivateKey):
+        yield Problem(key, f"{path} has a key that is not RSA", "Entra takes assertions that are signed by RSA alone")
+    else:
+        yield from _other(key, path, path, opened, found)
+
+
+def _leaf_first(key: str, path: str, now: datetime) -> tuple[list[Found], list[Problem]]:
+    found, problems = _read(key, path)
+    for member in found:
+        problems += _untimely(key, path, member, now)
+    if found and found[0].small:
+        problems.append(Problem(key, f"{path} has an RSA key of under {_RSA_BITS} bits", "issue it for a larger key"))
+    return found, problems
+
+
+def _open(
+    key: str, path: str, password: str | None, remedy: str = "give a key without one"
+) -> PrivateKeyTypes | Problem:
+    """A private key on file, or what is wrong with it. `remedy`: what to do about one that needs a passphrase."""
+    try:
+        return load_pem_private_key(read(path, _MOST), None if password is None else password.encode())
+    except Unreadable as error:
+        return Problem(key, f"{path} {error}", "name a readable file")
+    except TypeError:
+        if password is None:
+            return Problem(key, f"{path} needs a passphrase", remedy)
+        return Problem(key, f"{path} needs no passphrase", "leave certificate_password out")
+    except (ValueError, UnsupportedAlgorithm):
+        if password is None:
+            return Problem(key, f"{path} holds no private key", "give PEM")
+        return Problem(key, f"{path} holds no private key that its passphrase opens", "give PEM, and its passphrase")
+
+
+def _other(key: str, path: str, certificate: str, opened: PrivateKeyTypes, found: list[Found]) -> Iterator[Problem]:
+    if found and _public(opened.public_key()) != found[0].public:
+        yield Problem(
+            key,
+            f"{path} is not the key of the first certificate in {certificate}",
+            "give the leaf first, and its own key",
+        )
 
 
 def _read(key: str, path: str) -> tuple[list[Found], list[Problem]]:

@@ -227,7 +227,9 @@ class Credential(Table, frozen=True, kw_only=True):
     tenant_id: str | None = None
     secret: SecretRef | None = None
     key: SecretRef | None = None
-    certificate: str | None = None
+    certificate: str | None = None  # PEM, with its key: RSA
+    certificate_password: SecretRef | None = None
+    token_file: str | None = None  # of a workload's identity; absent: AZURE_FEDERATED_TOKEN_FILE names it
     authority: str | None = None
     cloud: Literal["public", "us_government", "china"] = "public"  # whose authority and scope are the defaults
     scope: str | None = None  # absent: the cloud's own for Azure OpenAI

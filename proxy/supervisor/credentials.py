@@ -1,119 +1,26 @@
-"""How the gateway proves itself to its backends: obtained by azure-identity, refreshed ahead of need, for all workers.
+"""How the gateway proves itself to its backends: kept fresh ahead of need, once for all workers.
 
 A token is renewed in the middle of its remaining life, in a thread and bounded in time. While its source is out, it
-serves for as long as it is valid, and the source is asked again every 1 to 30 seconds. What a source says when it fails
-is cut down to one printable line without secrets; failure, the end of what served meanwhile, and recovery are each
-announced once.
+serves for as long as it is valid, and the source is asked again every 1 to 30 seconds. Failure, the end of what served
+meanwhile, and recovery are each announced once.
 """
 
-import logging
 import math
 import random
-import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Protocol
 
 import trio
 
-from proxy.config.secrets import SecretMissing, resolve
 from proxy.config.structs import Credential
 from proxy.messages import UpstreamCredential
+from proxy.supervisor.credential_sources import CredentialFailed, build
 
-SCOPE = "https://cognitiveservices.azure.com/.default"
 _ANSWER_WITHIN = 10.0
-EXCHANGE: dict[str, Any] = {"connection_timeout": 3, "read_timeout": 6, "retry_total": 0}
-"""Of azure-identity's pipeline: a thread ends soon after it was given up, and trying again is done here alone."""
 _FIRST_BACKOFF = 1.0
 _BACKOFF_AT_MOST = 30.0
 _KEY_LIFE = 3600.0  # a key never expires, but the file it is in may be replaced
 _LOOK_AT_CLOCK = 60.0
-_LINE = 240
-_OPAQUE = re.compile(r"[\w+=~-]{40,}")  # a token, or a part of one; longer than any word or identifier
-
-# What they log of a failure is the exception that arrives here, and goes out from here cut down and once.
-logging.getLogger("azure").setLevel(logging.CRITICAL)
-logging.getLogger("msal").setLevel(logging.CRITICAL)
-
-
-class CredentialFailed(Exception):
-    """A source that gave nothing. `fact` is one clean line."""
-
-    def __init__(self, name: str, fact: str) -> None:
-        super().__init__(f"credential '{name}': {fact}")
-        self.name = name
-        self.fact = fact
-
-
-class Source(Protocol):
-    """Where one credential comes from. Blocking."""
-
-    def __call__(self) -> UpstreamCredential:
-        """A credential that is fresh. Raises `CredentialFailed`."""
-
-
-def build(name: str, credential: Credential) -> Source:
-    """The source of a credential. Secrets that it refers to are read anew each time it is asked."""
-    if credential.kind == "api_key":
-        return lambda: _api_key(name, credential)
-    assert credential.kind in ("managed_identity", "client_secret"), "refused by proxy.config.implemented"
-    return lambda: _token(name, credential)
-
-
-def _api_key(name: str, credential: Credential) -> UpstreamCredential:
-    assert credential.key is not None
-    try:
-        return UpstreamCredential("api-key", resolve(credential.key).reveal(), math.inf)
-    except SecretMissing as error:
-        raise CredentialFailed(name, str(error)) from None
-
-
-def _token(name: str, credential: Credential) -> UpstreamCredential:
-    """A token from a new azure-identity object: its own cache could hand back one that is about to expire."""
-    secret = None
-    try:
-        if credential.secret is not None:
-            secret = resolve(credential.secret).reveal()
-        source = identity(credential, secret)
-        try:
-            token = source.get_token(credential.scope or SCOPE)
-        finally:
-            source.close()
-    except SecretMissing as error:
-        raise CredentialFailed(name, str(error)) from None
-    except Exception as error:  # whatever a library lets out, the gateway lives on
-        raise CredentialFailed(name, clean_line(error, secret)) from None
-    if not (token.token.isascii() and token.token.isprintable() and token.token):
-        raise CredentialFailed(name, "the answer holds no token that fits into a header")
-    return UpstreamCredential("authorization", f"Bearer {token.token}", float(token.expires_on))
-
-
-def identity(credential: Credential, secret: str | None) -> Any:
-    """The azure-identity object for a kind; imported here, since it takes a third of a second."""
-    from azure.identity import ClientSecretCredential, ManagedIdentityCredential
-
-    options = dict(EXCHANGE)
-    if credential.kind == "managed_identity":
-        return ManagedIdentityCredential(client_id=credential.client_id, **options)
-    assert credential.tenant_id is not None
-    assert credential.client_id is not None
-    assert secret is not None
-    if credential.authority is not None:
-        # An authority of one's own choice is not to be confirmed by Entra's public one.
-        options |= {"authority": credential.authority, "disable_instance_discovery": True}
-    if credential.ca is not None:
-        options["connection_verify"] = credential.ca
-    return ClientSecretCredential(credential.tenant_id, credential.client_id, secret, **options)
-
-
-def clean_line(error: Exception, secret: str | None) -> str:
-    """What a library says, for people: its first line, without the secret or anything that looks like one."""
-    text = str(getattr(error, "message", None) or error).strip() or type(error).__name__
-    if secret is not None:
-        text = text.replace(secret, "…")
-    text = _OPAQUE.sub("…", text.splitlines()[0].strip())
-    return "".join(c if c.isprintable() else "?" for c in text)[:_LINE]
-
 
 Obtain = Callable[[], Awaitable[UpstreamCredential]]
 

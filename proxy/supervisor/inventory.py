@@ -22,7 +22,7 @@ _SHOWN_AT_MOST = 1_000
 _DAY = 86_400.0
 _SUBJECT = 200
 
-Use = Literal["server", "client root", "intermediate", "admin", "trust", "client", "CRL"]
+Use = Literal["server", "client root", "intermediate", "admin", "trust", "shown", "client", "CRL"]
 
 
 class Tracked(NamedTuple):
@@ -74,6 +74,11 @@ def _places(config: Config) -> Iterator[tuple[str, Use, str | KeyVaultRef]]:
         yield "admin.certificate", "admin", admin.certificate
     for index, path in enumerate(admin.roots):
         yield f"admin.roots[{index}]", "admin", path
+    shown = [(f"backends.{backend.name}.client_certificate", backend.client_certificate) for backend in config.backends]
+    shown += [(f"credentials.{name}.certificate", each.certificate) for name, each in config.credentials.items()]
+    for name, certificate in shown:
+        if certificate is not None:
+            yield name, "shown", certificate
     trusts = [(f"backends.{backend.name}.ca", backend.ca) for backend in config.backends]
     trusts += [(f"issuers.{issuer.name}.ca", issuer.ca) for issuer in config.issuers]
     trusts += [(f"credentials.{name}.ca", credential.ca) for name, credential in config.credentials.items()]

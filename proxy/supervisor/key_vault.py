@@ -25,10 +25,10 @@ from cryptography.hazmat.primitives.serialization import (
     pkcs12,
 )
 
-from proxy.config.secrets import SecretMissing, resolve
+from proxy.config.secrets import SecretMissing
 from proxy.config.structs import Config, Credential, KeyVault, KeyVaultRef
 from proxy.messages import ServerCertificate, Tls
-from proxy.supervisor.credentials import EXCHANGE, clean_line, identity
+from proxy.supervisor.credential_sources import EXCHANGE, clean_line, identity, secret_of
 from proxy.supervisor.events import Event
 from proxy.wire.tls import server_context
 
@@ -149,7 +149,7 @@ def _secret(ref: KeyVaultRef, settings: KeyVault, credential: Credential) -> tup
     """The newest version of a secret, and its content type. Raises `SecretMissing`, `VaultFailed`."""
     from azure.keyvault.secrets import SecretClient
 
-    secret = resolve(credential.secret).reveal() if credential.secret is not None else None
+    secret = secret_of(credential)
     options = dict(EXCHANGE) | {"permit_redirects": False}
     if settings.ca is not None:
         options["connection_verify"] = settings.ca

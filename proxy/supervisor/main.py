@@ -56,7 +56,7 @@ from proxy.supervisor.status import Overview
 from proxy.supervisor.store.database import StoreError
 from proxy.supervisor.webhook import Webhook
 from proxy.supervisor.workers import WorkerProcess
-from proxy.wire.tls import server_context
+from proxy.wire.tls import backend_contexts, server_context
 from proxy.worker import raise_descriptor_limit
 
 _FIRST_CREDENTIALS = 3.0
@@ -225,7 +225,8 @@ class Supervisor:
 
     def _build(self, workers: int, config: Config, version: int, held: key_vault.Held) -> Snapshot:
         built = snapshots.build(config, version, workers, held, self._users_key)
-        server_context(built.tls)  # raises here, before any worker meets it
+        server_context(built.tls)  # these raise here, before any worker meets it
+        backend_contexts(built)
         return built
 
     async def _put_in_force(self, config: Config, built: Snapshot, held: key_vault.Held) -> None:

@@ -13,7 +13,7 @@ import trio
 from proxy.config.revocation import is_url
 from proxy.config.structs import Backend, Config, Issuer
 from proxy.identity.crl import CRL_AT_MOST, CrlUnusable, read_crls
-from proxy.supervisor.credentials import CredentialFailed, Source, build
+from proxy.supervisor.credential_sources import CredentialFailed, Source, build
 from proxy.supervisor.discovery import KeysUnavailable, fetch_keys
 from proxy.supervisor.key_vault import Ask, VaultFailed, asking, references
 from proxy.supervisor.revocation.fetch import FetchFailed, Place, client, fetch

@@ -34,6 +34,9 @@ def build(config: Config, version: int, workers: int, held: Held, users_key: byt
         models=config.models,
         backends=config.backends,
         trust={path: Path(path).read_bytes() for path in sorted(trust)},
+        shown={
+            b.name: _pair(b.client_certificate, b.client_key, held) for b in config.backends if b.client_certificate
+        },
         routing=config.routing,
         forward_headers=config.forward.headers,
         forward_query=config.forward.query,
@@ -53,10 +56,13 @@ def files(config: Config) -> list[Path]:
         paths += [path for path in (pair.certificate, pair.private_key) if isinstance(path, str)]
     paths += [*listen.client_certificates.roots, *listen.client_certificates.intermediates]
     paths += [source for source in listen.client_certificates.crls if not is_url(source)]
-    paths += [backend.ca for backend in config.backends if backend.ca is not None]
+    for backend in config.backends:
+        paths += [path for path in (backend.ca, backend.client_certificate, backend.client_key) if path is not None]
     paths += [issuer.ca for issuer in config.issuers if issuer.ca is not None]
-    paths += [c.secret.file for c in config.credentials.values() if c.secret is not None and c.secret.file is not None]
-    paths += [c.key.file for c in config.credentials.values() if c.key is not None and c.key.file is not None]
+    for credential in config.credentials.values():
+        refs = (credential.secret, credential.key, credential.certificate_password)
+        paths += [ref.file for ref in refs if ref is not None and ref.file is not None]
+        paths += [credential.certificate] if credential.certificate is not None else []
     return [Path(path) for path in dict.fromkeys(paths)]
 
 

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import trio
 
+from proxy.config.address import dialled
 from proxy.config.structs import Backend
 from proxy.wire.link import Link, LinkClosed, LinkTimeout
 from proxy.wire.pump import Pump
@@ -50,6 +51,7 @@ class Pool:
         self._context = context
         self._host = address.hostname or ""
         self._port = address.port or 443
+        self._place = dialled(backend)
         self._idle: list[BackendLink] = []
         self._session: ssl.SSLSession | None = None
         self._resolved: list[tuple[socket.AddressFamily, tuple[object, ...]]] = []
@@ -105,7 +107,7 @@ class Pool:
 
     async def _addresses(self) -> list[tuple[socket.AddressFamily, tuple[object, ...]]]:
         if self._pump.now - self._resolved_at >= _RESOLVED_FOR:
-            found = await trio.socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+            found = await trio.socket.getaddrinfo(*self._place, type=socket.SOCK_STREAM)
             self._resolved = [(socket.AddressFamily(entry[0]), entry[4]) for entry in found]
             self._resolved_at = self._pump.now
         return self._resolved

@@ -13,7 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from proxy.identity.certificate import thumbprint
-from proxy.messages import ServerCertificate, Tls
+from proxy.messages import ServerCertificate, Snapshot, Tls
 
 _MODES = {"off": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}
 _MINIMUM = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
@@ -109,8 +109,27 @@ def _load_pair(context: ssl.SSLContext, certificate: ServerCertificate) -> None:
         os.close(descriptor)
 
 
-def backend_context(trust: bytes | None) -> ssl.SSLContext:
-    """The context for connections to backends; `trust` is PEM, None means the system's roots."""
+def backend_contexts(snapshot: Snapshot) -> dict[str, ssl.SSLContext]:
+    """The context for each backend, by name; those that trust and show the same share one.
+
+    Raises `ssl.SSLError` for material that is of no use.
+    """
+    made: dict[tuple[str | None, ServerCertificate | None], ssl.SSLContext] = {}
+    contexts = {}
+    for backend in snapshot.backends:
+        shown = snapshot.shown.get(backend.name)
+        key = backend.ca, shown
+        if key not in made:
+            made[key] = backend_context(snapshot.trust[backend.ca] if backend.ca else None, shown)
+        contexts[backend.name] = made[key]
+    return contexts
+
+
+def backend_context(trust: bytes | None, shown: ServerCertificate | None = None) -> ssl.SSLContext:
+    """The context for connections to backends; `trust` is PEM, None means the system's roots.
+
+    `shown`: what a backend gets that asks for a certificate. Raises `ssl.SSLError`.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
@@ -120,4 +139,6 @@ def backend_context(trust: bytes | None) -> ssl.SSLContext:
         context.load_default_certs()
     else:
         context.load_verify_locations(cadata=trust.decode("ascii"))
+    if shown is not None:
+        _load_pair(context, shown)
     return context

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from certs.application import application
 from certs.pki import Pki, build
 from proxy.config.load import ConfigError, load
 
@@ -92,9 +93,10 @@ Judge = Callable[[str], list[str]]
 
 @pytest.fixture(scope="session")
 def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
-    """Certificates, with a key file for a backend beside them; nothing in the directory changes."""
+    """Certificates, with what proves the gateway to a backend beside them; nothing in the directory changes."""
     made = build(tmp_path_factory.mktemp("config"))
     (made.directory / "azure.key").write_text("an-azure-key\n")
+    application(made.directory / "azure.pem")
     return made
 
 

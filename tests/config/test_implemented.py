@@ -107,8 +107,11 @@ priority = "batch"
 [credentials.gateway]
 kind = "managed_identity"
 client_id = "c"
-[credentials.workload]
-kind = "workload_identity"
+[credentials.application]
+kind = "client_certificate"
+client_id = "c"
+tenant_id = "t"
+certificate = "azure.pem"
 [[backends]]
 name = "swc-ptu"
 url = "https://aoai-swc.openai.azure.com"
@@ -128,7 +131,6 @@ MISSING = [
     "clients[0].on_disconnect",
     "clients[0].limits.tokens_per_day",
     "clients[0].limits.priority",
-    "credentials.workload.kind",
 ]
 
 
@@ -147,7 +149,18 @@ def test_the_example_names_every_key_there_is() -> None:
     elsewhere = {"env", "key_vault", "certificates", "subject", "san_dns", "san_email", "thumbprints", "key_hashes"}
     elsewhere |= {"serials"}
     elsewhere |= {"ocsp_allow", "revocation_refresh", "on_revocation"}
-    elsewhere |= {"tenant_id", "secret", "key", "authority", "scope", "rotate_at", "keep", "query"}
+    elsewhere |= {
+        "tenant_id",
+        "secret",
+        "key",
+        "authority",
+        "scope",
+        "token_file",
+        "certificate_password",
+        "rotate_at",
+        "keep",
+        "query",
+    }
     elsewhere |= {"warn_days", "poll"}
     elsewhere |= {"tenants", "require_nbf", "refresh", "refetch_interval"}
     elsewhere |= {"backends", "tiers", "routes", "aliases", "affinity", "sticky", "cloud"}

@@ -11,7 +11,8 @@ from trio.testing import MockClock
 
 from proxy.config.structs import Credential, SecretRef
 from proxy.messages import UpstreamCredential
-from proxy.supervisor.credentials import CredentialFailed, Obtain, Refresher, build
+from proxy.supervisor.credential_sources import CredentialFailed, build
+from proxy.supervisor.credentials import Obtain, Refresher
 
 HOUR = 3600.0
 MANAGED = Credential(kind="managed_identity")

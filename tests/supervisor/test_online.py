@@ -13,7 +13,7 @@ from certs.pki import Pki, build
 from proxy.config.structs import Backend, ClientCertificates, Config, Credential, Listen
 from proxy.messages import UpstreamCredential
 from proxy.supervisor import online
-from proxy.supervisor.credentials import CredentialFailed
+from proxy.supervisor.credential_sources import CredentialFailed
 
 
 @pytest.fixture(scope="module")
