@@ -15,6 +15,7 @@ from proxy import answer
 from proxy.metering.meter import Meter
 from proxy.record.record import Attempt, End
 from proxy.refusal import Reason, Refused, error_body
+from proxy.routing import hints
 from proxy.routing.candidate import Candidate, Wanted
 from proxy.routing.outcome import Outcome, classify_status, error_code, retry_after
 from proxy.routing.retry import may_retry
@@ -64,7 +65,18 @@ class Sent(msgspec.Struct):
 class Forwarding:
     """The attempts of one request. `answered`: bytes of an answer have gone, or are going, to the client."""
 
-    __slots__ = ("_ask_usage", "_attempts", "_exchange", "_passed", "_probe", "_until", "_worker", "answered", "sent")
+    __slots__ = (
+        "_ask_usage",
+        "_attempts",
+        "_began",
+        "_exchange",
+        "_passed",
+        "_probe",
+        "_until",
+        "_worker",
+        "answered",
+        "sent",
+    )
 
     def __init__(self, exchange: "Exchange") -> None:
         self._exchange = exchange
@@ -74,6 +86,7 @@ class Forwarding:
         self._ask_usage = False
         self._probe = False
         self._attempts = 0
+        self._began = 0.0
         self.answered = False
         self.sent = Sent()
 
@@ -107,7 +120,10 @@ class Forwarding:
         began = time.monotonic()
         self._attempts += 1
         outcome, status, wait = Outcome.CANCELLED, None, None
+        self._began = began
         self._probe = worker.router.started(candidate)
+        estimate = self._exchange.estimate
+        worker.router.charge(candidate, estimate, began)
         try:
             outcome, status = await self._ask(candidate)
         except Failed as failed:
@@ -119,7 +135,15 @@ class Forwarding:
             record.attempts.append(Attempt(candidate.backend, status, outcome.reason, round((now - began) * 1000, 1)))
             worker.tally.attempt(candidate.backend, candidate.region, candidate.deployment, outcome.reason)
             worker.announce(worker.router.report(candidate, outcome, now, wait, probe=self._probe))
+            worker.router.correct(candidate, self._used(estimate) - estimate, began, now)
         return outcome
+
+    def _used(self, estimate: int) -> int:
+        """The tokens that the attempt that has ended used up: as estimated, where its backend has not said."""
+        if not self.sent.accepted:
+            return 0
+        meter = self.sent.meter
+        return estimate if meter is None or meter.usage is None else meter.usage.total
 
     def _may_go_on(self, outcome: Outcome) -> bool:
         exchange = self._exchange
@@ -233,6 +257,7 @@ class Forwarding:
         exchange, sent = self._exchange, self.sent
         head, connection = begun.head, exchange.connection
         sent.accepted = True
+        self._tell_router(candidate, head)
         if self._probe:
             self._probe = False
             self._worker.announce(self._worker.router.answering(candidate, time.monotonic()))
@@ -261,6 +286,12 @@ class Forwarding:
         connection.gone = connection.gone or how is End.CLIENT_GONE
         exchange.end(how, reason)
         return outcome
+
+    def _tell_router(self, candidate: Candidate, head: ResponseHead) -> None:
+        router, now = self._worker.router, time.monotonic()
+        router.answered(candidate, now - self._began, now, stream=self._exchange.record.stream)
+        if router.takes_hints(candidate, now):
+            router.hinted(candidate, hints.read(head.lines), now)
 
     async def _relay(self, begun: Answer, body: Body) -> RelayEnd:
         exchange, worker = self._exchange, self._worker

@@ -9,6 +9,7 @@ import msgspec
 from proxy.config.structs import Backend, Bounds, Bytes, Client, Issuer, Model, Routing, Seconds
 from proxy.identity.known import AskCertificate, AskKeys, CertificateVerdict, ClientKey, IssuerKeys, Settled
 from proxy.policy.budget import Ask, Granted, Recall, Return
+from proxy.routing.shared import DeploymentSeen, DeploymentTold
 
 
 class Message(msgspec.Struct, frozen=True, tag=True, array_like=True):
@@ -174,50 +175,15 @@ class BreakerTold(Message, frozen=True):
     seconds: float
 
 
-class DeploymentSeen(msgspec.Struct, frozen=True, array_like=True):
-    """One deployment at one worker. What is counted is since the last report; the rest is as it is.
-
-    `remaining_*` and `utilisation` (0 to 1) are as the backend last reported; None: it has not, or too long ago. `ttfb`
-    are counts by the buckets of the metric of that name.
-    """
-
-    backend: str
-    deployment: str
-    in_flight: int
-    requests: int
-    tokens: int
-    failed: int
-    throttled: int
-    ttfb: tuple[int, ...]
-    ewma: float  # s, of the time to first byte
-    remaining_tokens: int | None = None
-    remaining_requests: int | None = None
-    utilisation: float | None = None
-    last_error: str | None = None
-
-
 class DeploymentsSeen(Message, frozen=True):
     """Those of which there is something new, once a second at most."""
 
     deployments: tuple[DeploymentSeen, ...]
 
 
-class DeploymentTold(msgspec.Struct, frozen=True, array_like=True):
-    """What holds over all workers. `tokens` and `in_flight` are those of the other workers, of the last minute.
-
-    `drained`: nothing new is sent there. `weight` replaces the configuration's; None: that stands.
-    """
-
-    backend: str
-    deployment: str
-    in_flight: int = 0
-    tokens: int = 0
-    drained: bool = False
-    weight: int | None = None
-    utilisation: float | None = None
-
-
 class DeploymentsTold(Message, frozen=True):
+    """Those of which there is something new; of the others, what was told before stands."""
+
     deployments: tuple[DeploymentTold, ...]
 
 

@@ -11,7 +11,10 @@ from proxy.refusal import Reason, Refused
 from proxy.routing.breaker import Unavailable
 from proxy.routing.breakers import Breakers, Change
 from proxy.routing.candidate import Candidate, Key, Wanted
+from proxy.routing.hints import Hints
+from proxy.routing.load import DECIDED_EVERY, SHOWN_EVERY, Load
 from proxy.routing.outcome import Outcome
+from proxy.routing.shared import DeploymentSeen, DeploymentTold
 
 _PLANS = 4096
 
@@ -44,7 +47,7 @@ class Router:
         self, models: Iterable[Model], backends: Iterable[Backend], routing: Routing, uniform: Callable[[], float]
     ) -> None:
         self._uniform = uniform
-        self._in_flight: dict[Key, int] = {}
+        self._loads: dict[Key, Load] = {}
         self._candidates: dict[str, tuple[Candidate, ...]] = {}
         self.breakers = Breakers((), routing.breaker, uniform)
         self.reconfigure(models, backends, routing)
@@ -68,6 +71,11 @@ class Router:
         }
         keys = {candidate.key for candidates in self._candidates.values() for candidate in candidates}
         self.breakers.reconfigure(keys, routing.breaker)
+        busy = {key: load for key, load in self._loads.items() if load.in_flight}  # until what is there has ended
+        self._loads = busy | {key: self._loads.get(key) or Load() for key in sorted(keys)}
+        chosen = {c.key for candidates in self._candidates.values() if len(candidates) > 1 for c in candidates}
+        for key, load in self._loads.items():
+            load.hints_every = DECIDED_EVERY if key in chosen else SHOWN_EVERY
         self._eligible: dict[tuple[str, tuple[str, ...]], tuple[tuple[Candidate, ...], ...]] = {}
 
     def order(self, wanted: Wanted, _now: float) -> Plan:
@@ -96,13 +104,57 @@ class Router:
 
     def in_flight(self, key: Key) -> int:
         """The requests of this worker that are at a deployment."""
-        return self._in_flight.get(key, 0)
+        load = self._loads.get(key)
+        return 0 if load is None else load.in_flight
+
+    def told(self, deployments: Iterable[DeploymentTold], now: float) -> None:
+        """What holds over all workers; deployments that are not among them stay as they were told."""
+        for told in deployments:
+            load = self._loads.get((told.backend, told.deployment))
+            if load is not None:
+                load.told(told, now)
+
+    def seen(self, now: float) -> tuple[DeploymentSeen, ...]:
+        """What there is to tell of deployments since the last time; those without anything new are left out."""
+        found = (load.seen(*key, now) for key, load in self._loads.items())
+        return tuple(seen for seen in found if seen is not None)
 
     def started(self, candidate: Candidate) -> bool:
         """A request goes to a candidate; every one of these is followed by a `report`. True if it is a probe."""
         key = candidate.key
-        self._in_flight[key] = self._in_flight.get(key, 0) + 1
+        load = self._loads.get(key)
+        if load is not None:
+            load.started()
         return self.breakers.begin(key)
+
+    def charge(self, candidate: Candidate, tokens: int, now: float) -> None:
+        """So many tokens are expected to be used there."""
+        load = self._loads.get(candidate.key)
+        if load is not None:
+            load.charge(tokens, now)
+
+    def correct(self, candidate: Candidate, tokens: int, at: float, now: float) -> None:
+        """What was charged `at` a time was so many too few, or, where negative, too many."""
+        load = self._loads.get(candidate.key)
+        if load is not None:
+            load.correct(tokens, at, now)
+
+    def answered(self, candidate: Candidate, seconds: float, now: float, *, stream: bool) -> None:
+        """The head of an answer came, so many seconds after it was asked for."""
+        load = self._loads.get(candidate.key)
+        if load is not None:
+            load.answered(seconds, now, stream=stream)
+
+    def takes_hints(self, candidate: Candidate, now: float) -> bool:
+        """Whether it is time to read what a deployment says of its room: as often as it can matter, and no more."""
+        load = self._loads.get(candidate.key)
+        return load is not None and load.takes_hints(now)
+
+    def hinted(self, candidate: Candidate, hints: Hints, now: float) -> None:
+        """What the head of an answer says of a deployment's room."""
+        load = self._loads.get(candidate.key)
+        if load is not None:
+            load.hinted(*hints, now)
 
     def answering(self, candidate: Candidate, now: float) -> Change | None:
         """A probe has found what it was for: an answer has begun. Its `report`, in the end, is like any other's."""
@@ -112,13 +164,10 @@ class Router:
         self, candidate: Candidate, outcome: Outcome, now: float, wait: float | None = None, *, probe: bool = False
     ) -> Change | None:
         """How it went; the change to announce, if there is one."""
-        key = candidate.key
-        left = self._in_flight.get(key, 1) - 1
-        if left:
-            self._in_flight[key] = left
-        else:
-            self._in_flight.pop(key, None)
-        return self.breakers.judge(key, outcome, now, wait, probe=probe)
+        load = self._loads.get(candidate.key)
+        if load is not None:
+            load.ended(outcome)
+        return self.breakers.judge(candidate.key, outcome, now, wait, probe=probe)
 
     def refusal(self, plan: Plan, now: float) -> Refused:
         """What the client is told when nobody is left to ask, with the soonest honest time to come back."""
