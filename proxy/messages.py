@@ -6,7 +6,7 @@ as an event. Only plain data: no file is opened and nothing is decided in this m
 
 import msgspec
 
-from proxy.config.structs import Backend, Bounds, Bytes, Client, Issuer, Model, Routing, Seconds
+from proxy.config.structs import Backend, Bounds, Bytes, Client, Issuer, Model, Routing, Seconds, Upstream
 from proxy.identity.known import AskCertificate, AskKeys, CertificateVerdict, ClientKey, IssuerKeys, Settled
 from proxy.policy.budget import Ask, Granted, Recall, Return
 from proxy.routing.shared import DeploymentSeen, DeploymentTold
@@ -58,6 +58,7 @@ class Snapshot(Message, frozen=True):
     audit_user_key: bytes  # of the hash; empty where there is none
     audit_required: bool
     workers: int
+    upstream: Upstream = Upstream()
 
 
 class UpstreamCredential(msgspec.Struct, frozen=True):

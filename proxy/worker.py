@@ -51,21 +51,23 @@ from proxy.metering.estimate import Estimator
 from proxy.policy.budget import Granted, Recall
 from proxy.policy.lease import Admission, Leases
 from proxy.policy.slowdown import Slowdown
+from proxy.pools import Pools
 from proxy.record.handshakes import Handshakes
 from proxy.record.journal import Journal
 from proxy.record.tally import Tally
 from proxy.refusal import Reason, Refused
+from proxy.routing.breaker import Unavailable
 from proxy.routing.breakers import Change
 from proxy.routing.select import Router
 from proxy.routing.usage_hint import UsageHints
 from proxy.trace import request_ids
 from proxy.view import View
+from proxy.wire import warm
 from proxy.wire.clock import PumpClock, drive, sweep
 from proxy.wire.listener import HandshakeRefused, Listener
-from proxy.wire.pool import Pool
+from proxy.wire.pool import PRUNE_EVERY, Pool
 from proxy.wire.pump import Pump
 from proxy.wire.server import ClientConnection
-from proxy.wire.tls import backend_contexts
 
 _OWNER_WAIT = 1.0
 _ASK_AGAIN = 0.05
@@ -80,7 +82,6 @@ _REPORT_EVERY = 0.025
 _TALLY_EVERY = 1.0
 _KEYS_USED_EVERY = 3.0
 _LEASES_EVERY = 0.1
-_PRUNE_EVERY = 5.0
 _ORPHAN_DRAIN = 60.0
 
 _log = logging.getLogger("penstock.worker")
@@ -113,6 +114,7 @@ class Worker:
         self.leases: Leases
         self.router: Router
         self.pools: dict[str, Pool] = {}
+        self._pools = Pools(pump)
         self.credentials: dict[str, UpstreamCredential] = {}
         self.known = Known()
         self.estimator = Estimator()
@@ -151,6 +153,7 @@ class Worker:
             nursery.start_soon(self._tell_keys_used)
             nursery.start_soon(self._return_leases)
             nursery.start_soon(self._prune)
+            nursery.start_soon(warm.keep, lambda: self.pools.values(), self._shunned)
             nursery.start_soon(sweep, self.pump, 0.1)
             self._connections = await nursery.start(self._serve)
             await self._listen_to_supervisor()
@@ -257,16 +260,21 @@ class Worker:
         self._channel.post(Ready(os.getpid(), snapshot.version))
 
     def _open_pools(self, snapshot: Snapshot) -> None:
-        for pool in self.pools.values():
-            pool.close()
-        contexts = backend_contexts(snapshot)
-        self.pools = {backend.name: Pool(self.pump, backend, contexts[backend.name]) for backend in snapshot.backends}
+        self._pools.reconfigure(snapshot)
+        self.pools = self._pools.by_name
+
+    def _shunned(self, backend: str) -> bool:
+        """Whether we are misconfigured at a backend: it is left in peace."""
+        standings = self.router.breakers.view(time.monotonic())
+        states = {standing.state for standing in standings if standing.backend == backend}
+        return states == {Unavailable.MISCONFIGURED.value}
 
     async def _leave(self, seconds: float) -> None:
         """Drain: accept nothing, finish what is under way within `seconds`, deliver the records."""
         if self.draining:
             return
         self.draining = True
+        self._pools.cool_down()
         if self._listener is not None:
             self._listener.stop()
             for sock in self._sockets:
@@ -480,9 +488,8 @@ class Worker:
 
     async def _prune(self) -> None:
         while True:
-            await trio.sleep(_PRUNE_EVERY)
-            for pool in self.pools.values():
-                pool.prune()
+            await trio.sleep(PRUNE_EVERY)
+            self._pools.prune()
 
     async def _write(self) -> None:
         with contextlib.suppress(ChannelBroken):

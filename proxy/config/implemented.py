@@ -34,7 +34,6 @@ NEUTRAL: dict[type[Table], dict[str, tuple[object, ...]]] = {
     structs.Queueing: {"wait": (2,), "size": (1_000,)},
     structs.HealthProbes: {"every": (30,), "within": (5,)},
     structs.Upstream: {
-        "warm": (2,),
         "forward_proxy": (None,),
         "forward_proxy_credential": (None,),
         "forward_proxy_ca": (None,),

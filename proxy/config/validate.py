@@ -38,11 +38,12 @@ _FROM_NOUGHT = frozenset(
         (structs.Audit, "keep"),
         (structs.Deployment, "priority"),
         (structs.Issuer, "leeway"),
+        (structs.Upstream, "warm"),
     )
 )
 """The numbers that may be 0; every other one is more."""
 
-_MOST = {(structs.Listen, "workers"): 1024, (structs.Deployment, "weight"): 1_000_000}
+_MOST = {(structs.Listen, "workers"): 1024, (structs.Deployment, "weight"): 1_000_000, (structs.Upstream, "warm"): 64}
 _MOST_OF_ALL = 1 << 53
 
 _APART = {

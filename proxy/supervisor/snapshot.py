@@ -44,6 +44,7 @@ def build(config: Config, version: int, workers: int, held: Held, users_key: byt
         audit_user_key=users_key if config.audit.user == "hash" else b"",
         audit_required=config.audit.required,
         workers=workers,
+        upstream=config.upstream,
     )
 
 

@@ -2,9 +2,10 @@
 
 An idle connection stays in the pump: the moment its backend closes it, it is gone from here, so what is checked out
 was alive at the last turn. Bounded in number, idle time and age; TLS sessions are resumed. A backend's address comes
-from the configuration and from nothing else.
+from the configuration and from nothing else. Who opens connections ahead of need is `proxy.wire.warm`.
 """
 
+import random
 import socket
 import ssl
 import time
@@ -14,13 +15,16 @@ import trio
 
 from proxy.config.address import dialled
 from proxy.config.structs import Backend
+from proxy.wire.dial import Dialer
 from proxy.wire.link import Link, LinkClosed, LinkTimeout
 from proxy.wire.pump import Pump
+from proxy.wire.resolve import Addresses
+from proxy.wire.warmth import Warmth
 
 IDLE_AT_MOST = 256
-IDLE_FOR = 55.0
-LIFETIME = 600.0
-_RESOLVED_FOR = 30.0
+IDLE_FOR = 55.0  # s; Azure's own front ends close what is idle after a minute and more
+LIFETIME = 600.0  # s
+PRUNE_EVERY = 5.0  # s
 
 
 class ConnectFailed(Exception):
@@ -43,24 +47,32 @@ class BackendLink(Link):
 
 
 class Pool:
-    """The connections of one backend."""
+    """The connections of one backend, of which `warm` are kept idle. `name` is the backend's."""
 
-    def __init__(self, pump: Pump, backend: Backend, context: ssl.SSLContext) -> None:
-        address = urlsplit(backend.url)
+    def __init__(self, pump: Pump, backend: Backend, context: ssl.SSLContext, warm: int = 0) -> None:
+        self.name = backend.name
+        self.warmth = Warmth(warm, random.random)
         self._pump = pump
         self._context = context
-        self._host = address.hostname or ""
-        self._port = address.port or 443
-        self._place = dialled(backend)
+        self._dialer = Dialer(*dialled(backend))
         self._idle: list[BackendLink] = []
         self._session: ssl.SSLSession | None = None
-        self._resolved: list[tuple[socket.AddressFamily, tuple[object, ...]]] = []
-        self._resolved_at = -_RESOLVED_FOR
         self._closed = False
-        self.host_header = (address.netloc.rpartition("@")[2]).encode("ascii")
+        url = urlsplit(backend.url)
+        self._name = url.hostname or ""  # what it is verified by, wherever it is
+        self.host_header = url.netloc.rpartition("@")[2].encode("ascii")
 
     def __repr__(self) -> str:
-        return f"<Pool {self._host}:{self._port} idle={len(self._idle)}>"
+        return f"<Pool {self.name} idle={len(self._idle)}>"
+
+    @property
+    def addresses(self) -> Addresses:
+        """Where connections go to."""
+        return self._dialer.addresses
+
+    def wants_another(self, now: float) -> bool:
+        """Whether a connection is to be opened ahead of need."""
+        return self.warmth.wants(len(self._idle), now) and not self._closed
 
     def idle(self) -> BackendLink | None:
         """A warm connection, the most recently used; None if there is none."""
@@ -78,45 +90,18 @@ class Pool:
         deadline = time.monotonic() + seconds
         try:
             with trio.fail_after(seconds):
-                sock = await self._connect_tcp()
+                sock = await self._dialer.dial()
         except trio.TooSlowError:
             raise ConnectFailed("connect timed out", timeout=True) from None
         except OSError as error:
             raise ConnectFailed(f"connect: {error.strerror or type(error).__name__}") from None
         return await self._secure(sock, deadline)
 
-    async def _connect_tcp(self) -> socket.socket:
-        failure: OSError = OSError("no address")
-        for family, address in await self._addresses():
-            sock = socket.socket(family, socket.SOCK_STREAM)
-            try:
-                sock.setblocking(False)
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-                await trio.socket.from_stdlib_socket(sock).connect(address)
-            except OSError as error:
-                failure = error
-                sock.close()
-            except BaseException:
-                sock.close()
-                raise
-            else:
-                return sock
-        self._resolved_at = -_RESOLVED_FOR
-        raise failure
-
-    async def _addresses(self) -> list[tuple[socket.AddressFamily, tuple[object, ...]]]:
-        if self._pump.now - self._resolved_at >= _RESOLVED_FOR:
-            found = await trio.socket.getaddrinfo(*self._place, type=socket.SOCK_STREAM)
-            self._resolved = [(socket.AddressFamily(entry[0]), entry[4]) for entry in found]
-            self._resolved_at = self._pump.now
-        return self._resolved
-
     async def _secure(self, sock: socket.socket, deadline: float) -> BackendLink:
         try:
             secured = self._context.wrap_socket(
                 sock,
-                server_hostname=self._host,
+                server_hostname=self._name,
                 do_handshake_on_connect=False,
                 suppress_ragged_eofs=False,
                 session=self._session,
@@ -144,30 +129,39 @@ class Pool:
     def give_back(self, link: BackendLink) -> None:
         """Keep a connection whose answer was complete and which the backend keeps open."""
         link.used += 1
+        if self.keep(link) and link.used == 1:
+            self._session = link.sock.session  # in TLS 1.3, tickets come with the first answer
+            self.warmth.answered()
+
+    def keep(self, link: BackendLink) -> bool:
+        """Keep a connection that nobody uses; false where there is no room for it, and it is closed."""
         if self._closed or len(self._idle) >= IDLE_AT_MOST or link.fd < 0:
             link.close()
-            return
-        if link.used == 1:
-            self._session = link.sock.session  # in TLS 1.3, tickets come with the first answer
+            return False
         link.idle_since = self._pump.now
         link.on_idle = lambda: self._drop(link)
         link.watch_reading()
         self._idle.append(link)
+        return True
 
     def _drop(self, link: BackendLink) -> None:
         """An idle connection that stirs: closed by the backend, or saying what nobody asked for."""
         try:
             if not link.recv_now(self._pump.view):
-                return  # a session ticket, or a key update
+                self._session = link.sock.session  # a ticket has come, or a key update
+                return
         except LinkClosed:
             pass
         link.close()
         if link in self._idle:
             self._idle.remove(link)
+            if not link.used:
+                now = time.monotonic()
+                self.warmth.lost(now - link.opened, now)
 
     def prune(self) -> None:
-        """Close what has been idle or open for too long."""
-        now = self._pump.now
+        """Close what would be idle or open for too long before the next time, in `PRUNE_EVERY`."""
+        now = self._pump.now + PRUNE_EVERY
         keep = []
         for link in self._idle:
             if now - link.idle_since < IDLE_FOR and now - link.opened < LIFETIME:
