@@ -103,7 +103,7 @@ class Load:
         self.answers = PeakAverage()
         self.recovered = float("-inf")
         self.drained = False
-        self.weight: int | None = None
+        self.weight: float | None = None
         self.elsewhere = 0  # tokens, of the other workers, in the last minute
         self.hints_every = SHOWN_EVERY
         self.since = Since()

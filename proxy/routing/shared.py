@@ -30,7 +30,8 @@ class DeploymentTold(msgspec.Struct, frozen=True, array_like=True):
     """What holds of a deployment over all workers. `tokens` and `in_flight` are those of the other workers, of the last
     minute.
 
-    `drained`: nothing new is sent there. `weight` replaces the configuration's; None: that stands; 0: as drained.
+    `drained`: nothing new is sent there. `weight`, a fraction while it is on its way to another, replaces the
+    configuration's; None: that stands; 0: as drained.
     """
 
     backend: str
@@ -38,5 +39,5 @@ class DeploymentTold(msgspec.Struct, frozen=True, array_like=True):
     in_flight: int = 0
     tokens: int = 0
     drained: bool = False
-    weight: int | None = None
+    weight: float | None = None
     utilisation: float | None = None
