@@ -2,7 +2,7 @@
 
 Starlette serves here and not Litestar: six routes need neither its injection nor its plug-ins, which would add 21 MiB
 and 0.6 s to the start of the supervisor, where Starlette adds 2 MiB and 0.06 s. Every body is ready before an answer
-begins; no request's body is read but those of `proxy.admin.explain` and `proxy.admin.keys`.
+begins; no request's body is read but those of `proxy.admin.explain`, `proxy.admin.keys` and `proxy.admin.backends`.
 """
 
 import logging
@@ -18,6 +18,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from proxy.admin.backends import backend_routes
 from proxy.admin.explain import explain_route
 from proxy.admin.exposition import CONTENT_TYPE as METRICS_TYPE
 from proxy.admin.guard import Guard, Guarded
@@ -79,6 +80,7 @@ def admin_app(view: View, guard: Guard) -> ASGIApp:
         Route("/metrics", metrics, methods=["GET"]),
         explain_route(view.explain),
         *key_routes(view.keys),
+        *backend_routes(view.backends),
         *_health_routes(view),
     ]
     return Guarded(_application(routes), guard)

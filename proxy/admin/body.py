@@ -22,9 +22,10 @@ class Cannot(Exception):
         self.code = code
 
 
-async def read_body(request: Request, kind: type[T]) -> T | Cannot:
-    """What was asked for, or why nothing was."""
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+async def read_body(request: Request, kind: type[T], empty: T | None = None) -> T | Cannot:
+    """What was asked for, or why nothing was. `empty`: what no body at all asks for, if it may be left out."""
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if content_type != "application/json" and (empty is None or content_type):
         return Cannot(415, "UnsupportedMediaType", "The content type must be application/json.")
     body = bytearray()
     try:
@@ -36,6 +37,10 @@ async def read_body(request: Request, kind: type[T]) -> T | Cannot:
                         return Cannot(413, "RequestTooLarge", f"The request body is larger than {BODY_AT_MOST} bytes.")
     except (trio.TooSlowError, ClientDisconnect):
         return Cannot(408, "RequestTimeout", "The request body did not arrive in time.")
+    if not body and empty is not None:
+        return empty
+    if not content_type:
+        return Cannot(415, "UnsupportedMediaType", "The content type must be application/json.")
     try:
         return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:

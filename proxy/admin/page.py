@@ -11,13 +11,13 @@ from datetime import UTC, datetime
 from html import escape
 from importlib.resources import files
 
+from proxy.admin.backends import DeploymentStatus
 from proxy.admin.keys import KeyStatus
 from proxy.admin.table import Badge, Cell, Column, Line, Tone, table
 from proxy.admin.view import (
     CertificateStatus,
     ClientStatus,
     CredentialStatus,
-    DeploymentStatus,
     IssuerStatus,
     LimitStatus,
     Status,
@@ -34,7 +34,7 @@ _KEYS_SHOWN = 200
 _STATES = {
     "serving": Tone.GOOD, "starting": Tone.WARN, "draining": Tone.WARN, "backing_off": Tone.BAD, "stopped": Tone.QUIET,
     "closed": Tone.GOOD, "half_open": Tone.WARN, "open": Tone.BAD,
-    "live": Tone.GOOD, "suspended": Tone.WARN,
+    "drained": Tone.WARN, "live": Tone.GOOD, "suspended": Tone.WARN,
     "valid": Tone.GOOD, "expiring": Tone.WARN, "missing": Tone.BAD, "failed": Tone.BAD,
 }  # fmt: skip
 
@@ -110,7 +110,7 @@ def _last_reload(status: Status) -> str:
 
 def _tiles(status: Status) -> str:
     serving = sum(worker.state == "serving" for worker in status.workers)
-    usable = sum(deployment.state != "open" for deployment in status.deployments)
+    usable = sum(deployment.usable for deployment in status.deployments)
     tiles = {
         "Requests under way": _count(sum(worker.requests for worker in status.workers)),
         "Streams": _count(sum(worker.streams for worker in status.workers)),
@@ -145,24 +145,75 @@ def _version(worker: WorkerStatus, status: Status) -> Cell:
 
 def _deployments(status: Status) -> str:
     columns: list[Column[DeploymentStatus]] = [
-        Column("Backend", lambda d: d.backend),
-        Column("Deployment", lambda d: d.deployment),
-        Column("Models", lambda d: ", ".join(d.models)),
-        Column("Region", lambda d: d.region),
-        Column("Tier", lambda d: d.tier),
-        Column("State", lambda d: _breaker(d, status.time)),
-        Column("In flight", lambda d: "–" if d.in_flight is None else _count(d.in_flight), number=True),
+        Column("Backend", lambda d: [Line(d.backend), Line(f"{d.region}, {d.tier}", Tone.QUIET)]),
+        Column("Deployment", lambda d: [Line(d.deployment), Line(", ".join(d.models), Tone.QUIET)]),
+        Column("State", lambda d: _standing(d, status.time)),
+        Column("Weight", _weight, number=True),
+        Column("In flight", _in_flight, number=True),
+        Column("Tokens a minute", _tokens, number=True),
+        Column("First byte, p50 and p99", _first_byte, number=True),
+        Column("Errors", lambda d: _errors(d, status.time)),
     ]
     return table("Deployments", columns, status.deployments, "No deployments are configured.")
 
 
-def _breaker(deployment: DeploymentStatus, now: float) -> Cell:
+def _standing(deployment: DeploymentStatus, now: float) -> Cell:
     lines: list[Line | Badge] = [_state(deployment.state)]
+    if deployment.drained is not None:
+        lines.append(_state(deployment.drained))
     if deployment.reason and deployment.state != "closed":
-        lines.append(Line(deployment.reason))
+        lines.append(Line(deployment.reason.replace("_", " ")))
     if deployment.until is not None and deployment.state == "open":
         lines.append(Line(f"tried again in {_duration(max(0.0, deployment.until - now))}", Tone.QUIET))
+    if deployment.drained_since is not None:
+        lines.append(Line(f"drained by hand {_duration(now - deployment.drained_since)} ago", Tone.QUIET))
     return lines
+
+
+def _weight(deployment: DeploymentStatus) -> Cell:
+    lines = [Line(f"{deployment.weight:g}")]
+    if deployment.weight_set:
+        goal = "" if deployment.weight_goal is None else f", on its way to {deployment.weight_goal:g}"
+        lines.append(Line(f"set by hand{goal}", Tone.WARN))
+    return lines
+
+
+def _in_flight(deployment: DeploymentStatus) -> Cell:
+    if deployment.in_flight is None:
+        return "–"
+    return [Line(_count(deployment.in_flight)), Line(f"{deployment.requests_per_second:g} a second", Tone.QUIET)]
+
+
+def _tokens(deployment: DeploymentStatus) -> Cell:
+    lines = [Line(_count(deployment.tokens_per_minute))]
+    if deployment.remaining_tokens is not None:
+        lines.append(Line(f"{_count(deployment.remaining_tokens)} left", Tone.QUIET))
+    if deployment.utilisation is not None:
+        lines.append(Line(f"{deployment.utilisation:.0%} utilised", share=min(1.0, deployment.utilisation)))
+    return lines
+
+
+def _first_byte(deployment: DeploymentStatus) -> Cell:
+    times = deployment.first_byte
+    return "–" if times is None else [Line(_brief(times.p50)), Line(_brief(times.p99), Tone.QUIET)]
+
+
+def _errors(deployment: DeploymentStatus, now: float) -> Cell:
+    """Their share of the last minute, and the last one."""
+    lines = []
+    if deployment.error_share:
+        lines.append(Line(f"{deployment.error_share:.1%} failed", Tone.BAD))
+    if deployment.throttled_share:
+        lines.append(Line(f"{deployment.throttled_share:.1%} throttled", Tone.WARN))
+    if deployment.errors:
+        last = deployment.errors[0]
+        times = "" if last.count == 1 else f", {_count(last.count)} times"
+        lines.append(Line(f"{last.text.replace('_', ' ')}{times}, {_duration(now - last.time)} ago", Tone.QUIET))
+    return lines or "–"
+
+
+def _brief(seconds: float) -> str:
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
 
 
 def _clients(status: Status) -> str:

@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from proxy.admin.backends import Backends, DeploymentStatus
 from proxy.admin.explain import Question
 from proxy.admin.keys import Keys, KeyStatus
 from proxy.policy.explain import Explanation
@@ -46,23 +47,6 @@ class WorkerStatus(Shown, frozen=True):
     requests: int
     streams: int
     version: int
-
-
-class DeploymentStatus(Shown, frozen=True):
-    """A deployment of one backend. `models`: the clients' names for it. `until`: when its breaker lets a probe through.
-
-    `in_flight`: requests of all workers together; None: not known.
-    """
-
-    models: tuple[str, ...]
-    backend: str
-    region: str
-    tier: str
-    deployment: str
-    state: Literal["closed", "half_open", "open"]
-    reason: str | None = None
-    until: float | None = None
-    in_flight: int | None = None
 
 
 class LimitStatus(Shown, frozen=True):
@@ -149,5 +133,8 @@ class View(Protocol):
 
     @property
     def keys(self) -> Keys: ...
+
+    @property
+    def backends(self) -> Backends: ...
 
     async def reload(self) -> ReloadResult: ...

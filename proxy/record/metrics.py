@@ -51,6 +51,11 @@ AUTHENTICATION_DELAYS = "penstock_authentication_delays_total"
 BACKEND_ATTEMPTS = "penstock_backend_attempts_total"
 HANDSHAKES = "penstock_handshakes_total"
 BACKEND_STATE = "penstock_backend_state"
+BACKEND_IN_FLIGHT = "penstock_backend_in_flight"
+BACKEND_UTILISATION = "penstock_backend_utilisation_ratio"
+BACKEND_REMAINING_TOKENS = "penstock_backend_remaining_tokens"
+BACKEND_DRAINED = "penstock_backend_drained"
+BACKEND_WEIGHT = "penstock_backend_weight"
 CERTIFICATE_EXPIRY = "penstock_certificate_expiry_seconds"
 CRL_EXPIRY = "penstock_crl_expiry_seconds"
 WORKERS = "penstock_workers"
@@ -108,6 +113,19 @@ METRICS: dict[str, Metric] = {
     HANDSHAKES: Metric(Kind.COUNTER, "TLS handshakes with clients, by result.", ("result",)),
     BACKEND_STATE: Metric(
         Kind.GAUGE, "A deployment's breaker: 0 closed, 1 half-open, 2 open.", ("backend", "deployment")
+    ),
+    BACKEND_IN_FLIGHT: Metric(Kind.GAUGE, "Requests under way at a deployment.", ("backend", "deployment")),
+    BACKEND_UTILISATION: Metric(
+        Kind.GAUGE, "A provisioned deployment's utilisation, 0 to 1, as reported.", ("backend", "deployment")
+    ),
+    BACKEND_REMAINING_TOKENS: Metric(
+        Kind.GAUGE, "Tokens that a deployment has left in its minute, as reported.", ("backend", "deployment")
+    ),
+    BACKEND_DRAINED: Metric(
+        Kind.GAUGE, "1 where somebody has drained a deployment: nothing new is sent there.", ("backend", "deployment")
+    ),
+    BACKEND_WEIGHT: Metric(
+        Kind.GAUGE, "A deployment's weight at present, configured or set by somebody.", ("backend", "deployment")
     ),
     CERTIFICATE_EXPIRY: Metric(
         Kind.GAUGE,

@@ -27,6 +27,7 @@ from proxy.identity.known import AskCertificate, AskKeys, Settled
 from proxy.messages import (
     BreakerChanged,
     CertificateSeen,
+    DeploymentsSeen,
     Downward,
     KeysUsed,
     SigningKeys,
@@ -39,6 +40,7 @@ from proxy.messages import (
 from proxy.policy.budget import Ask, Budgets, Outgoing, Return
 from proxy.supervisor import inventory, key_vault
 from proxy.supervisor import snapshot as snapshots
+from proxy.supervisor.acts import Acts
 from proxy.supervisor.audit import chain_key, open_log
 from proxy.supervisor.client_keys import ClientKeyring
 from proxy.supervisor.credentials import Refresher
@@ -46,6 +48,7 @@ from proxy.supervisor.events import Event, Events
 from proxy.supervisor.expiry import Expiry
 from proxy.supervisor.export import Exporter
 from proxy.supervisor.issuers import Issuers
+from proxy.supervisor.live import LiveDeployments
 from proxy.supervisor.records import RecordKeeper
 from proxy.supervisor.reloading import Reloading
 from proxy.supervisor.revocation.verdicts import Revocation
@@ -137,6 +140,8 @@ class Supervisor:
             room=room,
         )
         self.budgets = Budgets({client.name: client.limits for client in config.clients}, count)
+        self.acts = Acts(self.keeper)
+        self.live = LiveDeployments(config, count, self._post)
         self.breakers: dict[tuple[str, str], dict[int, BreakerSeen]] = {}
         self.workers = [
             WorkerProcess(
@@ -144,7 +149,7 @@ class Supervisor:
                 self._sockets,
                 self._journals,
                 self.keeper,
-                greeting=self._greeting,
+                greeting=partial(self._greeting, index),
                 hear=self._hear,
                 gone=self._gone,
                 announce=self.events.announce,
@@ -172,6 +177,7 @@ class Supervisor:
             nursery.start_soon(self.issuers.run)
             nursery.start_soon(self.revocation.run)
             nursery.start_soon(self.keys.run)
+            nursery.start_soon(self.live.run)
             nursery.start_soon(self.webhook.run)
             nursery.start_soon(self.exporter.run)
             nursery.start_soon(self._tick)
@@ -234,6 +240,7 @@ class Supervisor:
         self._tell(self.budgets.reconfigure({c.name: c.limits for c in config.clients}, time.monotonic()))
         self._refresher.reconfigure(config.credentials)
         self.issuers.reconfigure(config.issuers)  # what is trusted no longer goes first
+        self.live.reconfigure(config)
         self._tell_all(built)
         self._vaults.reconfigure(config, held)
         self.expiry.reconfigure(config, held)
@@ -260,12 +267,13 @@ class Supervisor:
 
     # Workers.
 
-    def _greeting(self) -> list[Downward]:
+    def _greeting(self, worker: int) -> list[Downward]:
         return [
             UpstreamCredentials(self.credentials),
             SigningKeys(self.issuers.current),
             self.keys.known(),
             self.revocation.current,
+            *self.live.greeting(worker),  # before it serves: a drained deployment gets nothing of a new worker either
             self.reloading.snapshot,
         ]
 
@@ -285,6 +293,8 @@ class Supervisor:
                 seen = BreakerSeen(message.state, message.reason, now + message.seconds)
                 self._breaker_seen(key, {**self.breakers.get(key, {}), worker: seen}, message.reason)
                 _log.warning("deployment %s/%s is %s at worker %d: %s", *key, message.state, worker, message.reason)
+            case DeploymentsSeen():
+                self.live.hear(worker, message)
             case CertificateSeen():
                 self.expiry.saw(message)
             case AskKeys():
@@ -297,6 +307,7 @@ class Supervisor:
     def _gone(self, worker: int) -> None:
         self._tell(self.budgets.worker_gone(worker, time.monotonic()))
         self.metrics.worker_gone(worker)
+        self.live.worker_gone(worker)
         for key, states in self.breakers.items():
             self._breaker_seen(key, {w: seen for w, seen in states.items() if w != worker}, "worker gone")
 

@@ -4,13 +4,13 @@ import time
 from typing import TYPE_CHECKING, Literal
 
 from proxy import __version__
+from proxy.admin.backends import Backends
 from proxy.admin.keys import Keys
 from proxy.admin.view import (
     CertificateStatus,
     ClientStatus,
     ConfigStatus,
     CredentialStatus,
-    DeploymentStatus,
     IssuerStatus,
     LimitStatus,
     ReloadResult,
@@ -23,7 +23,6 @@ from proxy.record.metrics import (
     AUDIT_EXPORT_DROPPED,
     AUDIT_FAILURES,
     AUDIT_RECORDS,
-    BACKEND_STATE,
     BUILD_INFO,
     CERTIFICATE_EXPIRY,
     CONFIG_VERSION,
@@ -35,15 +34,16 @@ from proxy.record.metrics import (
     WORKER_RESTARTS,
     WORKERS,
 )
+from proxy.supervisor.acts import RecordedKeys
+from proxy.supervisor.control import BackendControl
+from proxy.supervisor.deployment_status import deployments, gauges
 from proxy.supervisor.explain_now import ExplainNow
 from proxy.supervisor.workers import WorkerState
 
 if TYPE_CHECKING:
-    from proxy.supervisor.main import BreakerSeen, Supervisor
+    from proxy.supervisor.main import Supervisor
 
 _EXPIRING = 300.0
-_STATES: dict[str, Literal["closed", "half_open", "open"]] = {"closed": "closed", "half_open": "half_open"}
-_SEVERITY = ("closed", "half_open", "open")
 
 
 class Overview:
@@ -52,6 +52,8 @@ class Overview:
     def __init__(self, supervisor: "Supervisor") -> None:
         self._supervisor = supervisor
         self.explain = ExplainNow(supervisor)
+        self.keys: Keys = RecordedKeys(supervisor.keys, supervisor.acts)
+        self.backends: Backends = BackendControl(supervisor)
 
     def status(self) -> Status:
         supervisor = self._supervisor
@@ -65,7 +67,7 @@ class Overview:
                 last_reload=supervisor.reloading.last,
             ),
             workers=tuple(self._workers()),
-            deployments=tuple(self._deployments()),
+            deployments=deployments(supervisor),
             clients=tuple(self._client(client) for client in supervisor.config.clients),
             certificates=tuple(self._certificates()),
             credentials=tuple(self._credentials()),
@@ -85,16 +87,15 @@ class Overview:
         usable = [backend for backend in supervisor.config.backends if backend.credential in valid]
         if not usable:
             missing.append("no backend has a valid credential")
-        elif all(deployment.state == "open" for deployment in self._deployments()):
-            missing.append("every deployment's breaker is open")
+        elif not any(deployment.usable for deployment in deployments(supervisor)):
+            missing.append("every deployment's breaker is open, or it is drained")
         return not missing, missing
 
     def metrics(self) -> bytes:
         supervisor = self._supervisor
         metrics = supervisor.metrics
-        metrics.replace(
-            BACKEND_STATE, {(d.backend, d.deployment): _SEVERITY.index(d.state) for d in self._deployments()}
-        )
+        for name, values in gauges(deployments(supervisor)).items():
+            metrics.replace(name, values)
         now = time.time()
         ends: dict[tuple[str, ...], float] = {}
         for each in supervisor.expiry.tracked():
@@ -114,12 +115,11 @@ class Overview:
         metrics.set(BUILD_INFO, 1, (__version__,))
         return metrics.render()
 
-    @property
-    def keys(self) -> Keys:
-        return self._supervisor.keys
-
     async def reload(self) -> ReloadResult:
-        return await self._supervisor.reloading.reload()
+        with self._supervisor.acts.recorded("admin.reload") as act:
+            result = await self._supervisor.reloading.reload()
+            act.reloaded(result)
+            return result
 
     def _workers(self) -> list[WorkerStatus]:
         found = []
@@ -136,34 +136,6 @@ class Overview:
                     requests=int(gauges.get(REQUESTS_ACTIVE, 0)),
                     streams=int(gauges.get(STREAMS_ACTIVE, 0)),
                     version=worker.version,
-                )
-            )
-        return found
-
-    def _deployments(self) -> list[DeploymentStatus]:
-        """Every deployment; its state is the worst that any worker has seen and not seen the end of."""
-        supervisor = self._supervisor
-        backends = {backend.name: backend for backend in supervisor.config.backends}
-        models: dict[tuple[str, str], list[str]] = {}
-        for model in supervisor.config.models:
-            for deployment in model.deployments:
-                models.setdefault((deployment.backend, deployment.deployment), []).append(model.name)
-        found = []
-        now = time.monotonic()
-        for key, names in models.items():
-            states = [seen for seen in supervisor.breakers.get(key, {}).values() if not _over(seen, now)]
-            worst = max(states, key=lambda b: (_SEVERITY.index(_STATES.get(b.state, "open")), b.until), default=None)
-            backend = backends[key[0]]
-            found.append(
-                DeploymentStatus(
-                    models=tuple(names),
-                    backend=key[0],
-                    region=backend.region,
-                    tier=backend.tier,
-                    deployment=key[1],
-                    state="closed" if worst is None else _STATES.get(worst.state, "open"),
-                    reason=worst.reason if worst is not None and worst.state != "closed" else None,
-                    until=time.time() + worst.until - now if worst is not None and worst.until > now else None,
                 )
             )
         return found
@@ -228,8 +200,3 @@ class Overview:
             keys=len(held.keys) if held is not None else 0,
             reason=reason,
         )
-
-
-def _over(seen: "BreakerSeen", now: float) -> bool:
-    """Set aside until a time that has passed: nobody announces that. A breaker stays open until a probe closes it."""
-    return seen.state not in _SEVERITY and seen.until <= now

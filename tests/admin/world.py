@@ -6,6 +6,15 @@ from contextlib import asynccontextmanager
 import httpx
 import trio
 
+from proxy.admin.backends import (
+    BackendsStatus,
+    DeploymentError,
+    DeploymentStatus,
+    FirstByte,
+    SetBreaker,
+    SetWeight,
+    Which,
+)
 from proxy.admin.body import Cannot
 from proxy.admin.explain import Question
 from proxy.admin.keys import IssueKey, KeyStatus, NewKey, RotateKey
@@ -15,7 +24,6 @@ from proxy.admin.view import (
     ClientStatus,
     ConfigStatus,
     CredentialStatus,
-    DeploymentStatus,
     IssuerStatus,
     LimitStatus,
     ReloadResult,
@@ -58,11 +66,15 @@ def status(**changes: object) -> Status:
             ),
             DeploymentStatus(
                 models=("gpt-4o", "gpt-4o-2024-11-20"), backend="swc-std", region="swedencentral", tier="standard",
-                deployment="gpt-4o", state="closed", in_flight=288,
+                deployment="gpt-4o", state="closed", in_flight=288, requests_per_second=31.5,
+                tokens_per_minute=1_204_000, remaining_tokens=96_000, utilisation=0.93, weight=2.5, weight_set=True,
+                weight_goal=5, weights={"gpt-4o": 1}, first_byte=FirstByte(p50=0.21, p90=0.6, p99=1.34),
+                error_share=0.002, throttled_share=0.01,
+                errors=(DeploymentError(text="connect_failed", count=3, time=NOW - 61),),
             ),
             DeploymentStatus(
                 models=("gpt-4o",), backend="fra-std", region="francecentral", tier="standard", deployment="gpt-4o",
-                state="half_open", reason="failures", in_flight=1,
+                state="half_open", reason="failures", in_flight=1, drained="draining", drained_since=NOW - 75,
             ),
         ),
         "clients": (
@@ -132,11 +144,40 @@ class Desk:
         return key_status(id=key_id, state="revoked", revoked=NOW)
 
 
+class Ward:
+    """One backend, of which anything may be asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str, object]] = []
+
+    def listing(self) -> BackendsStatus:
+        return BackendsStatus(time=NOW, deployments=status().deployments)
+
+    def drain(self, backend: str, wanted: Which) -> BackendsStatus:
+        return self._asked("drain", backend, wanted)
+
+    def undrain(self, backend: str, wanted: Which) -> BackendsStatus:
+        return self._asked("undrain", backend, wanted)
+
+    def set_breaker(self, backend: str, wanted: SetBreaker) -> BackendsStatus:
+        return self._asked("breaker", backend, wanted)
+
+    def set_weight(self, backend: str, wanted: SetWeight) -> BackendsStatus:
+        return self._asked("weight", backend, wanted)
+
+    def _asked(self, what: str, backend: str, wanted: object) -> BackendsStatus:
+        self.asked.append((what, backend, wanted))
+        if backend != "swc-std":
+            raise Cannot(404, "UnknownBackend", "no backend is named so.")
+        return BackendsStatus(time=NOW, deployments=status().deployments[1:2])
+
+
 class Gateway:
     """A view whose answers a test sets."""
 
     def __init__(self) -> None:
         self.keys = Desk()
+        self.backends = Ward()
         self.shown = status()
         self.missing: list[str] = []
         self.reloads = 0
