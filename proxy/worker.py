@@ -31,6 +31,7 @@ from proxy.messages import (
     CertificateSeen,
     ClientKeys,
     ClientKeysChanged,
+    DeploymentsSeen,
     DeploymentsTold,
     Downward,
     Drain,
@@ -129,6 +130,7 @@ class Worker:
         self._channel = channel
         self._sockets = sockets
         self._listener: Listener | None = None
+        self._told_first = DeploymentsTold(())  # before there was a router to tell
         self._slots: list[int] = []
         self._lines: list[bytes] = []
         self._granted: dict[str, trio.Event] = {}
@@ -227,7 +229,12 @@ class Worker:
                     event.set()
             case Recall():
                 self._channel.post(self.leases.recalled(message, now))
-            case BreakerTold() | DeploymentsTold():
+            case DeploymentsTold():
+                if self._listener is None:
+                    self._told_first = message
+                else:
+                    self.router.told(message.deployments, now)
+            case BreakerTold():
                 pass
             case Drain():
                 raise AssertionError("handled by the caller")
@@ -242,6 +249,7 @@ class Worker:
             self.view = view
             self.leases = Leases(limits)
             self.router = Router(snapshot.models, snapshot.backends, snapshot.routing, random.random)
+            self.router.told(self._told_first.deployments, now)
             self._open_pools(snapshot)
             self._listener = Listener(
                 self.pump, self._sockets, view.context, view.bounds, self.serve, self._handshake_refused
@@ -460,6 +468,12 @@ class Worker:
             self._gauge()
             self._record_handshakes()
             self._channel.post(self.tally.drain())
+            self._report_deployments()
+
+    def _report_deployments(self) -> None:
+        seen = self.router.seen(time.monotonic()) if self._listener is not None else ()
+        if seen:
+            self._channel.post(DeploymentsSeen(seen))
 
     async def _tell_keys_used(self) -> None:
         while True:

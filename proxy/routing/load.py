@@ -169,6 +169,7 @@ class Load:
             self._hinted = now
         if utilisation is not None:
             self._utilisation, self._utilised = utilisation, now
+            self.since.utilisation = utilisation
 
     def told(self, told: DeploymentTold, now: float) -> None:
         self.drained = told.drained or told.weight == 0
@@ -216,7 +217,7 @@ class Load:
             self.streams.at(now) or self.answers.at(now),
             self._remaining_tokens if hinted else None,
             self._remaining_requests if hinted else None,
-            self.utilisation(now),
+            since.utilisation,
             since.last_error,
         )
 
@@ -224,7 +225,7 @@ class Load:
 class Since:
     """What was counted since the last report."""
 
-    __slots__ = ("changed", "failed", "last_error", "requests", "throttled", "tokens", "ttfb")
+    __slots__ = ("changed", "failed", "last_error", "requests", "throttled", "tokens", "ttfb", "utilisation")
 
     def __init__(self) -> None:
         self.changed = False
@@ -233,4 +234,5 @@ class Since:
         self.failed = 0
         self.throttled = 0
         self.ttfb = [0] * (len(FIRST_BYTE_BUCKETS) + 1)
+        self.utilisation: float | None = None  # as the backend said; what others were told is not told on
         self.last_error: str | None = None

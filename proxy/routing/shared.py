@@ -7,8 +7,8 @@ class DeploymentSeen(msgspec.Struct, frozen=True, array_like=True):
     """One deployment at one worker. What is counted is since the last report; the rest is as it is.
 
     `tokens` are counted as estimated when a request goes out, and put right when it ends: they can be less than none.
-    `remaining_*` and `utilisation` (0 to 1) are as the backend last reported; None: it has not, or too long
-    ago. `ttfb` are counts by the buckets of the metric of that name, the infinite one last.
+    `remaining_*` are as the backend last reported, `utilisation` (0 to 1) if it did since the last report; None: it has
+    not, or too long ago. `ttfb` are counts by the buckets of the metric of that name, the infinite one last.
     """
 
     backend: str

@@ -9,14 +9,16 @@ from collections.abc import Iterable
 
 import msgspec
 
-from proxy.messages import DeploymentSeen, DeploymentsSeen, DeploymentsTold, DeploymentTold
+from proxy.messages import DeploymentsSeen, DeploymentsTold
 from proxy.record.metrics import FIRST_BYTE_BUCKETS
 from proxy.routing.candidate import Key
+from proxy.routing.shared import DeploymentSeen, DeploymentTold
 from proxy.supervisor.overrides import Overrides
 from proxy.supervisor.sliding import MINUTE, Counts, Lately, Minute, Percentiles
 
 _RATE_WITHIN = 10.0
 _REPORTED_FOR = 60.0  # what a backend has reported of its minute says nothing after one
+_TOLD_FOR = 1.5  # workers are told each second, and take what they are told for news
 _ERRORS = 5
 _ERROR_LENGTH = 200
 
@@ -55,10 +57,15 @@ class _Reported:
     def __init__(self) -> None:
         self._value: float | None = None
         self._time = 0.0
+        self._worker = -1
 
-    def take(self, value: float | None, now: float) -> None:
+    def take(self, value: float | None, worker: int, now: float) -> None:
         if value is not None:
-            self._value, self._time = value, now
+            self._value, self._time, self._worker = value, now, worker
+
+    def news(self, worker: int, now: float) -> float | None:
+        """What was reported just now, to another worker than this one."""
+        return self._value if self._worker != worker and now - self._time < _TOLD_FOR else None
 
     def at(self, now: float) -> float | None:
         return self._value if now - self._time < _REPORTED_FOR else None
@@ -92,12 +99,12 @@ class _Deployment:
         at = self.workers.setdefault(worker, _AtWorker())
         at.in_flight = told.in_flight
         at.sent.add(Counts(told.requests, told.tokens, told.failed, told.throttled), now)
-        self.remaining_tokens.take(told.remaining_tokens, now)
-        self.remaining_requests.take(told.remaining_requests, now)
-        self.utilisation.take(told.utilisation, now)
+        self.remaining_tokens.take(told.remaining_tokens, worker, now)
+        self.remaining_requests.take(told.remaining_requests, worker, now)
+        self.utilisation.take(told.utilisation, worker, now)
         self.first_byte.add(told.ttfb, now)
-        if told.last_error and told.failed + told.throttled:
-            self._note(_clean(told.last_error), told.failed + told.throttled, now)
+        if told.last_error:
+            self._note(_clean(told.last_error), max(1, told.failed + told.throttled), now)
 
     def _note(self, text: str, count: int, now: float) -> None:
         """The same as before is one that happened more often."""
@@ -159,9 +166,9 @@ class Deployments:
                 tokens=max(0, deployment.sent(now, but=worker).tokens),
                 drained=key in overrides.drained,
                 weight=overrides.weight(key, now),
-                utilisation=deployment.utilisation.at(now),
+                utilisation=deployment.utilisation.news(worker, now),
             )
-            if told != before.get(key, DeploymentTold(*key)):
+            if told.utilisation is not None or told != before.get(key, DeploymentTold(*key)):
                 before[key] = told
                 changed.append(told)
         return DeploymentsTold(tuple(changed)) if changed else None

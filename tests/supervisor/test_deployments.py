@@ -2,8 +2,9 @@
 
 import pytest
 
-from proxy.messages import DeploymentSeen, DeploymentsSeen, DeploymentsTold, DeploymentTold
+from proxy.messages import DeploymentsSeen, DeploymentsTold
 from proxy.record.metrics import FIRST_BYTE_BUCKETS
+from proxy.routing.shared import DeploymentSeen, DeploymentTold
 from proxy.supervisor.deployments import Deployments, Figures, LastError
 from proxy.supervisor.overrides import Overrides, Weighing
 
@@ -61,7 +62,7 @@ def test_first_bytes(made: Deployments) -> None:
 def test_errors_are_few_clean_and_the_same_in_a_row_is_one(made: Deployments) -> None:
     for second, word in enumerate(("a", "a", "b\x1b[31m\nc", "d", "e", "f", "g" * 900)):
         made.seen(0, seen(failed=2, last_error=word), NOW + second)
-    made.seen(0, seen(last_error="nothing new"), NOW + 9)
+    made.seen(0, seen(requests=3), NOW + 9)
     errors = made.figures(SWC, NOW + 10).errors
     assert [error.text for error in errors] == ["g" * 200, "f", "e", "d", "b [31m c"]
     assert errors[-1] == LastError("b [31m c", 2, NOW + 2)
@@ -79,6 +80,16 @@ def test_a_worker_is_told_of_the_others_and_only_what_has_changed(made: Deployme
     made.seen(0, seen(in_flight=3), NOW + 30)
     assert told(made, 1, NOW + 30) == {}
     assert told(made, 1, NOW + 61) == {"swc": DeploymentTold(*SWC, in_flight=3)}
+
+
+def test_utilisation_is_told_to_others_while_it_is_news(made: Deployments) -> None:
+    for second in (0, 1):
+        made.seen(0, seen(utilisation=0.9), NOW + second)
+        assert told(made, 0, NOW + second) == {}
+        assert told(made, 1, NOW + second) == {"swc": DeploymentTold(*SWC, utilisation=0.9)}
+    assert told(made, 1, NOW + 3) == {"swc": DeploymentTold(*SWC)}, "it is not repeated, and stands no longer"
+    assert told(made, 1, NOW + 4) == {}
+    assert made.figures(SWC, NOW + 4).utilisation == 0.9
 
 
 def test_a_worker_that_begins_is_told_all_and_those_that_ended_count_on(made: Deployments) -> None:
