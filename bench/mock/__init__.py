@@ -4,6 +4,7 @@ A request goes down this list, its answer comes back up:
 
 engine      one epoll and timers: cheap enough to share a core with the load
 connection  TLS, HTTP/1.1 with keep-alive, and every way to end a connection badly
+door        where instances listen, and how nobody is there
 request     requests out of bytes
 instance    one Azure OpenAI resource: credentials, addresses, what is refused
 exchange    one request and its answer: the head, the framing

@@ -49,11 +49,13 @@ class Connection:
     """
 
     __slots__ = (
-        "_counts", "_descriptor", "_engine", "_handler", "_outbox", "_reader", "_send", "_sock", "_state",
+        "_counts", "_descriptor", "_engine", "_handler", "_outbox", "_peers", "_reader", "_send", "_sock", "_state",
         "close_after", "on_over", "on_room", "pause", "piece",
     )  # fmt: skip
 
-    def __init__(self, engine: Engine, sock: socket.socket, handler: Handler, counts: Counts) -> None:
+    def __init__(
+        self, engine: Engine, sock: socket.socket, handler: Handler, counts: Counts, peers: set["Connection"]
+    ) -> None:
         self.close_after = False
         self.piece = 0
         self.pause = 0.0
@@ -69,6 +71,8 @@ class Connection:
         self._outbox: deque[bytes] = deque()
         self._state = State.HANDSHAKING if isinstance(sock, ssl.SSLSocket) else State.WAITING
         counts.open += 1
+        self._peers = peers
+        peers.add(self)
         engine.watch(self._descriptor, READ, self._ready)
 
     @property
@@ -120,6 +124,7 @@ class Connection:
             return
         self._state = State.CLOSED
         self._counts.open -= 1
+        self._peers.discard(self)
         self._engine.forget(self._descriptor)
         self._sock.close()
         self._outbox.clear()
@@ -264,6 +269,14 @@ def serve(
     engine: Engine, address: tuple[str, int], handler: Handler, counts: Counts, context: ssl.SSLContext | None
 ) -> tuple[str, int]:
     """Serve an address, with TLS if there is a context; where it is. Raises `OSError`."""
+    bound: tuple[str, int] = engine.listen(address, accepting(engine, handler, counts, context, set())).getsockname()
+    return bound[:2]
+
+
+def accepting(
+    engine: Engine, handler: Handler, counts: Counts, context: ssl.SSLContext | None, connections: set[Connection]
+) -> Callable[[socket.socket], None]:
+    """What makes connections of accepted sockets, and keeps those that are open in `connections`."""
 
     def accepted(sock: socket.socket) -> None:
         counts.accepted += 1
@@ -275,6 +288,6 @@ def serve(
         except OSError:
             sock.close()
             return
-        Connection(engine, sock, handler, counts)
+        Connection(engine, sock, handler, counts, connections)
 
-    return engine.listen(address, accepted)
+    return accepted

@@ -12,13 +12,14 @@ DELETE /received
 GET    /stats       `bench.mock.control.Stats`
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypedDict
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
 from bench.mock.connection import Connection, Counts
+from bench.mock.door import Door
 from bench.mock.faults import Fault, Faults, Kind
 from bench.mock.identity import Tokens
 from bench.mock.instance import Resource
@@ -53,6 +54,7 @@ class Control:
     def __init__(
         self,
         resources: Sequence[Resource],
+        doors: Mapping[str, Door],
         faults: Faults,
         log: Log,
         tokens: Tokens,
@@ -62,6 +64,7 @@ class Control:
         revocation: RevocationServer,
     ) -> None:
         self._resources = resources
+        self._ways_in = doors
         self._faults = faults
         self._log = log
         self._tokens = tokens
@@ -115,10 +118,19 @@ class Control:
     def _switch_on(self, body: bytes, _: dict[str, str]) -> None:
         fault = msgspec.json.decode(body, type=Fault)
         self._faults.add(fault)
+        self._shut()
 
     def _switch_off(self, _: bytes, query: dict[str, str]) -> None:
         kind = Kind(query["kind"]) if "kind" in query else None
         self._faults.clear(query.get("instance"), query.get("deployment"), kind)
+        self._shut()
+
+    def _shut(self) -> None:
+        """Shut the doors of instances that are down, and open the others. Those at one door are down together."""
+        down = self._faults.down()
+        shut = {door for name, door in self._ways_in.items() if name in down or None in down}
+        for door in self._ways_in.values():
+            door.shut() if door in shut else door.open()
 
     def _change_tokens(self, body: bytes, _: dict[str, str]) -> None:
         change = msgspec.json.decode(body, type=TokenChange)

@@ -37,12 +37,20 @@ class Engine:
         woken, self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self.watch(woken, select.EPOLLIN, lambda _: None)
 
-    def listen(self, address: tuple[str, int], accepted: Callable[[socket.socket], None]) -> tuple[str, int]:
-        """Accept at an address, port 0 for any free one; where that is. Raises `OSError`."""
+    def listen(
+        self, address: tuple[str, int], accepted: Callable[[socket.socket], None], *, shared: bool = False
+    ) -> socket.socket:
+        """Accept at an address, port 0 for any free one; the socket that listens there, and for as long as it is not
+        forgotten. `shared`: others may be bound to the port. Raises `OSError`.
+        """
         family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-        listening = socket.create_server(address, family=family, backlog=_BACKLOG)
+        listening = socket.create_server(address, family=family, backlog=_BACKLOG, reuse_port=shared)
         listening.setblocking(False)
         descriptor = listening.fileno()
+
+        def again() -> None:
+            if listening.fileno() == descriptor:
+                self.change(descriptor, select.EPOLLIN)
 
         def accept(_: int = 0) -> None:
             for _ in range(_ACCEPTS_A_TURN):
@@ -51,13 +59,12 @@ class Engine:
                 except OSError as error:
                     if error.errno in _OUT_OF_DESCRIPTORS:
                         self.change(descriptor, 0)
-                        self.at(time.monotonic() + _RELIEF, lambda: self.change(descriptor, select.EPOLLIN))
+                        self.at(time.monotonic() + _RELIEF, again)
                     return
                 accepted(sock)
 
         self.watch(descriptor, select.EPOLLIN, accept)
-        bound: tuple[str, int] = listening.getsockname()[:2]
-        return bound
+        return listening
 
     def watch(self, descriptor: int, mask: int, ready: Callable[[int], None]) -> None:
         """Call `ready` with the events of a descriptor, level-triggered, until it is forgotten."""

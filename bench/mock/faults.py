@@ -13,6 +13,8 @@ IDENTITY, ENTRA, VAULT, ISSUER = "identity", "entra", "vault", "issuer:"
 class Kind(Enum):
     """Each is one way for a backend to fail. `after` events: 0 is after the head."""
 
+    # of a whole instance: nobody listens, and what is open is reset
+    DOWN = "down"
     # before the head
     THROTTLE = "throttle"  # 429 at once
     ERROR = "error"  # `status` at once
@@ -104,10 +106,16 @@ class Faults:
     def on(self) -> list[Fault]:
         return [switched.fault for switched in self._switched]
 
+    def down(self) -> set[str | None]:
+        """The instances of which nothing is there; None: all."""
+        return {switched.fault.instance for switched in self._switched if switched.fault.kind is Kind.DOWN}
+
     def pick(self, instance: str, deployment: str) -> Fault | None:
         """The fault for one request, if there is one."""
         for switched in self._switched:
             fault = switched.fault
+            if fault.kind is Kind.DOWN:
+                continue
             if fault.instance not in (None, instance) or fault.deployment not in (None, deployment):
                 continue
             if fault.instance is None and not is_instance(instance):

@@ -13,6 +13,7 @@ from pathlib import Path
 from bench.mock.config import MockConfig, MockConfigError, load, parse_address
 from bench.mock.connection import Connection, Counts, Handler, serve
 from bench.mock.control import Control
+from bench.mock.door import Door
 from bench.mock.engine import Engine
 from bench.mock.faults import Faults
 from bench.mock.identity import Identity, Player, Tokens
@@ -51,6 +52,7 @@ class Mock:
         self.engine = Engine()
         self._counts = Counts()
         self._context = _context(config)
+        self._doors: dict[str, Door] = {}
         faults, log, tokens = Faults(random.Random(0)), Log(config.remember), Tokens(config.token_life)
         player = Player(self.engine, faults, log)
         identity = Identity(player, tokens, config.client_ids, config.client_secret)
@@ -62,7 +64,7 @@ class Mock:
         entra = _url("https", self._serve(config.entra, identity.entra))
         vault = Vault(player, tokens, entra)
         revocation = _revocation(self.engine, log, config)
-        control = Control(resources, faults, log, tokens, issuers, vault, self._counts, revocation)
+        control = Control(resources, self._doors, faults, log, tokens, issuers, vault, self._counts, revocation)
         self.addresses: dict[str, object] = {
             "instances": self._serve_instances(resources),
             "identity": _url("http", self._serve(config.identity, identity.metadata, tls=False)),
@@ -83,11 +85,20 @@ class Mock:
         for group in shared.values():
             first = group[0]
             handler = first.handle if len(group) == 1 else _by_host(group)
-            bound = self._serve(first.config.address, handler)
+            bound = self._open(group, handler)
             for one in group:
                 host = "" if one is first else f"{one.config.name}.localhost"
                 urls[one.config.name] = _url("https", bound, host)
         return {one.config.name: urls[one.config.name] for one in resources}
+
+    def _open(self, group: list[Resource], handler: Handler) -> tuple[str, int]:
+        address = group[0].config.address
+        try:
+            door = Door(self.engine, parse_address(address), handler, self._counts, self._context)
+        except OSError as error:
+            raise MockConfigError(f"{address}: cannot listen there: {error.strerror}") from None
+        self._doors.update((one.config.name, door) for one in group)
+        return door.address
 
     def _serve(self, address: str, handler: Handler, *, tls: bool = True) -> tuple[str, int]:
         try:

@@ -245,3 +245,18 @@ def test_a_fault_that_is_none_is_refused(mock: MockProcess, fields: dict[str, An
         mock._ask("PUT", "/faults", json.dumps(fields).encode())
     assert caught.value.status == 400
     assert mock.faults() == []
+
+
+def test_an_instance_that_is_down_is_not_there_and_comes_back(mock: MockProcess, root: Path) -> None:
+    with client(mock, root) as one:
+        assert one.ask(chat()).status == 200
+        mock.fault("down", instance="swc")
+        with pytest.raises(OSError):
+            one.ask(chat())
+    with pytest.raises(ConnectionRefusedError):
+        client(mock, root)
+    with client(mock, root, "frc") as other:
+        assert other.ask(chat()).status == 200
+    mock.clear(instance="swc")
+    with client(mock, root) as one:
+        assert one.ask(chat()).status == 200
