@@ -33,12 +33,13 @@ class _Expect(Enum):
 
 
 class Answer:
-    """`feed` it until it says that the answer is complete. `events`: how many have come whole."""
+    """`feed` it until it says that the answer is complete. `events`: how many have come whole; `head`: once it has."""
 
-    __slots__ = ("_aligned", "_expect", "_frames", "_held", "_left", "_offset", "_workload", "events")
+    __slots__ = ("_aligned", "_expect", "_frames", "_held", "_left", "_offset", "_workload", "events", "head")
 
     def __init__(self, workload: Workload) -> None:
         self.events = 0
+        self.head = b""
         self._workload = workload
         self._frames = workload.frames
         self._aligned = False  # between two events, and between two chunks
@@ -93,9 +94,10 @@ class Answer:
             if len(data) > _HEAD_AT_MOST:
                 raise Wrong("head too long")
             return -1
+        self.head = data[:end]
         if not data.startswith(b"HTTP/1.1 200"):
             raise Wrong("status " + data[9:12].decode("latin-1"))
-        head = data[:end].lower()
+        head = self.head.lower()
         if b"\r\ntransfer-encoding: chunked" in head:
             self._expect = _Expect.SIZE
         else:

@@ -44,6 +44,23 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     returns: bool = True
 
 
+class Asked(msgspec.Struct, frozen=True):
+    """One request and what became of it. Times are monotonic.
+
+    due    when it should have been sent: what its times count from
+    first  when its first event, or all of an answer that is not streamed, had come; None: that never came
+    wrong  what went wrong, in a few words; empty: nothing did
+    head   of the answer, as far as there was one
+    """
+
+    plan: Plan
+    due: float
+    first: float | None
+    over: float
+    wrong: str
+    head: bytes
+
+
 class State(Enum):
     CONNECTING = auto()
     HANDSHAKING = auto()
@@ -56,7 +73,9 @@ class State(Enum):
 class Connection:
     """`load` hears of its end of each answer by `finished`; `due` is when the first request should have been sent."""
 
-    __slots__ = ("_answer", "_began", "_load", "_origin", "_sent", "_tag", "fd", "plan", "port", "sock", "state")
+    __slots__ = (
+        "_answer", "_began", "_first", "_load", "_origin", "_sent", "_tag", "fd", "plan", "port", "sock", "state"
+    )  # fmt: skip
 
     def __init__(self, load: "Load", plan: Plan, due: float | None = None) -> None:
         self.plan = plan
@@ -65,6 +84,7 @@ class Connection:
         self._answer: Answer | None = None
         self._tag: str | None = None
         self._origin = 0.0
+        self._first: float | None = None
         self._began = time.monotonic()
         self._sent = due
         raw = socket.socket()
@@ -139,6 +159,7 @@ class Connection:
         """Send the request. `due`: when it should have been sent, if that was not now."""
         assert self.plan.workload is not None
         self.state = State.ANSWERING
+        self._first = None
         self._answer = Answer(self.plan.workload)
         if self.plan.tagged:
             self._tag = self._load.next_tag()
@@ -168,6 +189,7 @@ class Connection:
         origin = now - (come - 1) * self.plan.interval
         if not seen:
             assert self._sent is not None
+            self._first = now
             results.first_byte.add(now - self._sent)
             self._origin = origin
         elif self.plan.interval:
@@ -191,16 +213,35 @@ class Connection:
         results.answers += 1
         if not answer.events:
             assert self._sent is not None
-            results.first_byte.add(time.monotonic() - self._sent)
+            self._first = time.monotonic()
+            results.first_byte.add(self._first - self._sent)
+        self._tell("")
+        self._sent = None
         if self.state is State.ANSWERING:  # it may have left with its last event
             self.state = State.IDLE
             self._load.finished(self)
 
+    def _tell(self, wrong: str) -> None:
+        """Say how a request went, to whoever keeps an account of each."""
+        if self._load.told is None or self._sent is None:
+            return
+        answer = self._answer
+        head = b"" if answer is None else answer.head
+        self._load.told(Asked(self.plan, self._sent, self._first, time.monotonic(), wrong, head))
+
     def _fail(self, kind: str) -> None:
+        self._tell(kind)
         self._load.results.errors[kind] += 1
         self._load.failed[self.port] = kind
         self.close()
         self._load.finished(self, failed=True)
+
+    def give_up(self) -> None:
+        """Close; what was asked and not answered failed."""
+        if self._sent is None:
+            self.close()
+        else:
+            self._fail("never answered")
 
     def close(self) -> None:
         if self.state is not State.CLOSED:

@@ -11,11 +11,12 @@ import socket
 import ssl
 import time
 from collections import deque
-from itertools import count
+from collections.abc import Callable, Iterator, Sequence
+from itertools import count, cycle
 
 import msgspec
 
-from bench.load.connection import CONNECTING, Connection, Plan, State
+from bench.load.connection import CONNECTING, Asked, Connection, Plan, State
 from bench.load.results import Results
 
 _BREATH = 0.01  # before a client that failed is replaced
@@ -37,20 +38,21 @@ class Target:
 
 
 class _Offer(msgspec.Struct):
-    """Requests at a rate, over at most so many connections."""
+    """Requests at a rate, over at most so many connections; `turns` says what the next one asks for."""
 
-    plan: Plan
+    plans: tuple[Plan, ...]
+    turns: Iterator[Plan]
     every: float
     next: float
     connections: int
-    backlog: deque[float]
+    backlog: deque[tuple[float, Plan]]
 
 
 class Load:
     """Clients against one target; they live while `run` or `finish` does.
 
     `asked` counts the requests sent. `failed` says by local port why a connection failed, `left` the Unix times at
-    which tagged requests were left.
+    which tagged requests were left. `told`, where it is set, hears of every request that is over.
     """
 
     def __init__(self, target: Target) -> None:
@@ -59,6 +61,7 @@ class Load:
         self.asked = 0
         self.left: dict[str, float] = {}
         self.failed: dict[int, str] = {}
+        self.told: Callable[[Asked], None] | None = None
         self._again = True
         self._epoll = select.epoll()
         self._by_fd: dict[int, Connection] = {}
@@ -76,9 +79,10 @@ class Load:
             Connection(self, plan)
             self.run(moments.uniform(0, 2 * ramp / clients))
 
-    def offer(self, rate: float, plan: Plan, connections: int) -> None:
-        """From now on requests fall due at `rate` a second, over at most `connections`."""
-        self._offer = _Offer(plan, 1 / rate, time.monotonic(), connections, deque())
+    def offer(self, rate: float, plan: Plan | Sequence[Plan], connections: int) -> None:
+        """From now on requests fall due at `rate` a second, over at most `connections`; of several plans, in turn."""
+        plans = (plan,) if isinstance(plan, Plan) else tuple(plan)
+        self._offer = _Offer(plans, cycle(plans), 1 / rate, time.monotonic(), connections, deque())
 
     def run(self, seconds: float) -> None:
         """Serve the clients for a time."""
@@ -103,6 +107,12 @@ class Load:
         while self._by_fd and time.monotonic() < until:
             self.run(0.05)
         return len(self._by_fd)
+
+    def abandon(self) -> None:
+        """Give up on what is under way: it counts as never answered."""
+        self._again = False
+        for connection in list(self._by_fd.values()):
+            connection.give_up()
 
     def close(self) -> None:
         self._again = False
@@ -139,7 +149,7 @@ class Load:
         """The connection has its answer, or is closed."""
         if not self._again:
             connection.close()
-        elif self._offer is not None and connection.plan is self._offer.plan:
+        elif self._offer is not None and connection.plan in self._offer.plans:
             self._freed(connection, self._offer)
         elif failed and not connection.plan.returns:
             return
@@ -153,11 +163,13 @@ class Load:
     def _freed(self, connection: Connection, offer: _Offer) -> None:
         if connection.state is not State.CLOSED:
             if offer.backlog:
-                connection.ask(offer.backlog.popleft())
+                due, connection.plan = offer.backlog.popleft()
+                connection.ask(due)
             else:
                 self._idle.append(connection)
         elif offer.backlog:
-            Connection(self, offer.plan, offer.backlog.popleft())
+            due, plan = offer.backlog.popleft()
+            Connection(self, plan, due)
 
     # Time.
 
@@ -180,14 +192,16 @@ class Load:
 
     def _place(self, offer: _Offer, due: float) -> None:
         """Give a request that is due to a connection: an idle one, a new one, or the next to come free."""
+        plan = next(offer.turns)
         while self._idle:
             connection = self._idle.pop()
             if connection.state is State.IDLE:
+                connection.plan = plan
                 connection.ask(due)
                 return
         if len(self._by_fd) < offer.connections:
-            Connection(self, offer.plan, due)
+            Connection(self, plan, due)
         elif len(offer.backlog) < _BACKLOG:
-            offer.backlog.append(due)
+            offer.backlog.append((due, plan))
         else:
             self.results.errors["overrun"] += 1

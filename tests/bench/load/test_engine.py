@@ -5,7 +5,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
-from bench.load.connection import Plan
+from bench.load.connection import Asked, Plan
 from bench.load.engine import Load, Target
 from bench.load.workload import plain, stream
 from bench.mock.process import MockProcess
@@ -62,6 +62,41 @@ def test_open_loop_counts_the_wait_for_a_connection(target: Target) -> None:
         running.run(0.6)
         running.finish(0.3)
         assert running.results.first_byte.max > 0.1
+
+
+def test_every_request_of_a_mixed_offer_is_told(target: Target, mock: MockProcess) -> None:
+    told: list[Asked] = []
+    with load(target) as running:
+        running.told = told.append
+        running.offer(100.0, (PLAIN, PACED), connections=8)
+        running.run(0.3)
+        mock.fault("throttle", retry_after=2, times=1)
+        running.run(0.1)
+        assert running.finish(3.0) == 0
+    assert len(told) == running.asked > 20
+    (refused,) = (one for one in told if one.wrong)
+    assert refused.wrong == "status 429"
+    assert refused.first is None
+    assert b"retry-after: 2" in refused.head
+    well = [one for one in told if not one.wrong]
+    assert {one.plan is PLAIN for one in well} == {True, False}
+    assert all(one.first is not None and one.due <= one.first <= one.over for one in well)
+
+
+def test_what_is_given_up_was_never_answered(target: Target, mock: MockProcess) -> None:
+    told: list[Asked] = []
+    with load(target) as running:
+        running.told = told.append
+        running.offer(50.0, PLAIN, connections=8)
+        running.run(0.1)
+        mock.fault("hang")
+        running.run(0.1)
+        assert running.finish(0.1) > 0
+        running.abandon()
+        assert running.open == 0
+    mock.clear()
+    assert {one.wrong for one in told} == {"", "never answered"}
+    assert len(told) == running.asked
 
 
 def test_handshakes_count_when_the_server_has_said_goodbye(target: Target) -> None:
