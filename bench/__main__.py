@@ -57,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     faults.add_argument("--what", type=_names, default=("all",), metavar="LIST", help=f"of {_FAULTS}; default: all")
     faults.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     faults.set_defaults(run=_faults)
+    _add_timelines(commands)
     micro = _command(commands, "micro", "measure single steps of a request", "python -m bench micro")
     micro.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     micro.set_defaults(run=_micro)
@@ -112,6 +113,21 @@ def _add_compare(commands: "_Commands") -> None:
     add("--repeat", type=_positive, default=3, metavar="K", help="how often each (default: 3; soak1000: once)")
     add("--json", type=Path, metavar="FILE", help="write every figure there too")
     compare.set_defaults(run=_compare)
+
+
+def _add_timelines(commands: "_Commands") -> None:
+    timelines = _command(
+        commands,
+        "timelines",
+        "play failures of backends on schedule under load, and hold what clients saw against bars",
+        "python -m bench timelines region-dies everything-throttles --out report",
+    )
+    add = timelines.add_argument
+    add("names", nargs="*", metavar="NAME", help="of those listed, or a file that ends in .toml; default: all")
+    add("--list", action="store_true", help="say which there are")
+    add("--out", type=Path, metavar="FOLDER", help="write a page with charts, the verdicts and every figure there")
+    add("--json", action="store_true", help="print every figure as JSON instead of the verdicts")
+    timelines.set_defaults(run=_timelines)
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -180,6 +196,15 @@ def _faults(arguments: argparse.Namespace) -> int:
     from bench.faults.run import FAULTS, run
 
     return run(_known(arguments.what, tuple(FAULTS)), arguments.json)
+
+
+def _timelines(arguments: argparse.Namespace) -> int:
+    from bench.timelines.run import Options, listing, run
+
+    if arguments.list:
+        print(listing())
+        return 0
+    return run(Options(names=tuple(arguments.names), output=arguments.out, as_json=arguments.json))
 
 
 def _micro(arguments: argparse.Namespace) -> int:

@@ -16,6 +16,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
@@ -46,6 +47,18 @@ class Running(msgspec.Struct):
     @property
     def processes(self) -> list[int]:
         return family(self.pid)
+
+
+class Ports(NamedTuple):
+    """Where a gateway listens, on 127.0.0.1."""
+
+    listen: int
+    admin: int
+    health: int
+
+    @property
+    def admin_url(self) -> str:
+        return f"http://127.0.0.1:{self.admin}"
 
 
 def free_ports(count: int) -> list[int]:
@@ -259,14 +272,22 @@ key = {{ env = "PENSTOCK_BENCH_KEY" }}
 @contextlib.contextmanager
 def penstock(folder: Path, pki: Pki, upstreams: dict[str, str], gateway: Gateway) -> Iterator[Running]:
     """The gateway: supervisor and workers, all on the one core where it names one."""
-    port, admin, health = free_ports(3)
+    ports = Ports(*free_ports(3))
+    text = gateway_config(pki, upstreams, gateway, port=ports.listen, admin=ports.admin, health=ports.health)
+    with penstock_of(folder, text, ports, gateway.core) as pid:
+        yield Running(pid, _target(pki, ports.listen), folder, ports.admin_url)
+
+
+@contextlib.contextmanager
+def penstock_of(folder: Path, text: str, ports: Ports, core: int | None = None) -> Iterator[int]:
+    """The gateway with this configuration, `penstock.toml` in the folder; the supervisor's pid. Raises `BenchError`."""
     config = folder / "penstock.toml"
-    config.write_text(gateway_config(pki, upstreams, gateway, port=port, admin=admin, health=health))
+    config.write_text(text)
     log = folder / "penstock.log"
     command = [sys.executable, "-m", "proxy", "serve", "--config", str(config)]
-    with _process(command, gateway.core, log, {"PENSTOCK_BENCH_KEY": "bench"}) as pid:
-        _await(_healthy(health), pid, log)
-        yield Running(pid, _target(pki, port), folder, f"http://127.0.0.1:{admin}")
+    with _process(command, core, log, {"PENSTOCK_BENCH_KEY": "bench"}) as pid:
+        _await(_healthy(ports.health), pid, log)
+        yield pid
 
 
 def pinned_penstock(

@@ -1,0 +1,48 @@
+"""Each bar of a timeline beside what was measured. Pure."""
+
+from bench.faults.finding import Finding
+from bench.timelines.measure import Played, measured
+from bench.timelines.timeline import Bar, Timeline
+
+_AS_SHARE = frozenset(("answered", "share"))
+
+
+def judge(timeline: Timeline, played: Played) -> list[Finding]:
+    """A finding for each bar. One whose metric nothing was there to measure by is missed."""
+    return [_judge(timeline, bar, played) for bar in timeline.bars]
+
+
+def _judge(timeline: Timeline, bar: Bar, played: Played) -> Finding:
+    until = float(timeline.duration if bar.until is None else bar.until)
+    value = measured(played, bar.metric, bar.since, until, backend=bar.backend, client=bar.client)
+    before = None
+    if bar.times_before is not None:
+        before = measured(played, bar.metric, 0.0, timeline.calm_until, backend=bar.backend, client=bar.client)
+    limit = _limit(bar, before)
+    holds = value is not None and limit is not None and (value >= limit if bar.at_least is not None else value <= limit)
+    return Finding(f"{bar.says} ({_about(bar, until)})", _said(bar, value), _demanded(bar, limit, before), holds)
+
+
+def _limit(bar: Bar, before: float | None) -> float | None:
+    if bar.times_before is None:
+        return bar.at_least if bar.at_least is not None else bar.at_most
+    return None if before is None else max(before * bar.times_before, before + bar.slack)
+
+
+def _about(bar: Bar, until: float) -> str:
+    of = "".join(f" of {who}" for who in (bar.backend, bar.client) if who)
+    return f"{bar.metric}{of}, {bar.since:g}–{until:g} s"
+
+
+def _demanded(bar: Bar, limit: float | None, before: float | None) -> str:
+    sign = "≥" if bar.at_least is not None else "≤"
+    text = f"{sign} {_said(bar, limit)}"
+    return text if bar.times_before is None else f"{text} (before: {_said(bar, before)})"
+
+
+def _said(bar: Bar, value: float | None) -> str:
+    if value is None:
+        return "nothing to measure"
+    if bar.metric in _AS_SHARE:
+        return f"{100 * value:.1f} %"
+    return f"{value:.1f} ms" if bar.metric.endswith("_ms") else f"{value:.3g}" if value < 100 else f"{value:.0f}"
