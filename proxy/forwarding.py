@@ -122,6 +122,8 @@ class Forwarding:
         outcome, status, wait = Outcome.CANCELLED, None, None
         self._began = began
         self._probe = worker.router.started(candidate)
+        if self._probe:
+            worker.announce(worker.router.breakers.probing(candidate.key, began))
         estimate = self._exchange.estimate
         worker.router.charge(candidate, estimate, began)
         try:

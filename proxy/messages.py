@@ -157,17 +157,22 @@ class Uncounted(Message, frozen=True):
 
 
 class BreakerChanged(Message, frozen=True):
-    """A deployment's breaker at this worker; `seconds` until it is tried again."""
+    """A deployment's breaker at this worker; `seconds` until it is tried again.
+
+    `state`: closed, open, half_open (`seconds`: how long others wait for the probe that is under way), throttled,
+    misconfigured. `asked`: the wait a backend asked for, in seconds, where that was too long to be believed.
+    """
 
     backend: str
     deployment: str
     state: str
     reason: str
     seconds: float
+    asked: float = 0.0
 
 
 class BreakerTold(Message, frozen=True):
-    """What another worker, or a person, found of a deployment; `seconds` until it is tried again."""
+    """What another worker, a health probe or a person found of a deployment, in the words of `BreakerChanged`."""
 
     backend: str
     deployment: str

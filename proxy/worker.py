@@ -131,6 +131,7 @@ class Worker:
         self._sockets = sockets
         self._listener: Listener | None = None
         self._told_first = DeploymentsTold(())  # before there was a router to tell
+        self._told_of_breakers: list[BreakerTold] = []  # likewise
         self._slots: list[int] = []
         self._lines: list[bytes] = []
         self._granted: dict[str, trio.Event] = {}
@@ -235,9 +236,16 @@ class Worker:
                 else:
                     self.router.told(message.deployments, now)
             case BreakerTold():
-                pass
+                if self._listener is None:
+                    self._told_of_breakers.append(message)
+                else:
+                    self._keep_to(message, now)
             case Drain():
                 raise AssertionError("handled by the caller")
+
+    def _keep_to(self, told: BreakerTold, now: float) -> None:
+        key = told.backend, told.deployment
+        self.announce(self.router.breakers.told(key, told.state, told.reason, now + told.seconds, now))
 
     def _adopt(self, snapshot: Snapshot) -> None:
         """Serve under a new version from the next request on."""
@@ -250,6 +258,8 @@ class Worker:
             self.leases = Leases(limits)
             self.router = Router(snapshot.models, snapshot.backends, snapshot.routing, random.random)
             self.router.told(self._told_first.deployments, now)
+            for told in self._told_of_breakers:
+                self._keep_to(told, now)
             self._open_pools(snapshot)
             self._listener = Listener(
                 self.pump, self._sockets, view.context, view.bounds, self.serve, self._handshake_refused
@@ -444,7 +454,12 @@ class Worker:
         if change is not None:
             self._channel.post(
                 BreakerChanged(
-                    change.backend, change.deployment, change.state, change.reason, change.until - time.monotonic()
+                    change.backend,
+                    change.deployment,
+                    change.state,
+                    change.reason,
+                    change.until - time.monotonic(),
+                    change.asked,
                 )
             )
 

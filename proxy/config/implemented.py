@@ -28,7 +28,6 @@ NEUTRAL: dict[type[Table], dict[str, tuple[object, ...]]] = {
         "canary": (None,),
     },
     structs.Model: {"aliases": ((),), "affinity": ("cache_key",), "sticky": ("client",)},
-    structs.Breaker: {"ratio": (0.5,), "window": (10,), "volume": (20,)},
     structs.RetryBudget: {"ratio": (0.2,), "at_least": (100,)},
     structs.Routing: {"slow_start": (10,), "hedging": (None,)},
     structs.Queueing: {"wait": (2,), "size": (1_000,)},

@@ -9,7 +9,19 @@ from collections.abc import Iterator
 from datetime import datetime
 from ipaddress import ip_address
 
-from proxy.config import backends, credentials, grants, issuers, models, outbound, pem, revocation, rotation, structs
+from proxy.config import (
+    backends,
+    credentials,
+    grants,
+    issuers,
+    models,
+    outbound,
+    pem,
+    revocation,
+    rotation,
+    routing,
+    structs,
+)
 from proxy.config.address import HOST, is_network
 from proxy.config.names import named, secret, unique
 from proxy.config.overlap import clashes
@@ -65,6 +77,7 @@ def problems(config: Config, now: datetime) -> Iterator[Problem]:
     yield from credentials.problems(config, now)
     yield from backends.problems(config, now)
     yield from models.problems(config)
+    yield from routing.problems(config.routing)
     yield from unique("issuers", (issuer.name for issuer in config.issuers))
     for index, issuer in enumerate(config.issuers):
         yield from named(f"issuers[{index}].name", issuer.name)

@@ -1,6 +1,7 @@
 """The breaker of one deployment: sets it aside when it fails, and lets single probes find out when it is back.
 
-    CLOSED     --`failures` in a row-->  OPEN
+    CLOSED     --`failures` in a row, or `ratio` of `volume`-->    OPEN
+    CLOSED     --a 429 that asks for more than is believed-->      OPEN, with THROTTLED as its cause
     OPEN       --its time is over-->     HALF_OPEN, by the probe that is let through
     HALF_OPEN  --probe succeeds-->       CLOSED
     HALF_OPEN  --probe fails-->          OPEN, for twice as long
@@ -8,14 +9,27 @@
 Being throttled, and being misconfigured on our side, are no faults: they make a deployment unavailable until a time,
 whatever the state. While it is not closed only its probe moves it: what was sent before it opened, and comes back
 later, says how things were then. A probe that ends without a verdict (its client left) makes room for the next.
+
+What other workers found is `told`. Who opened a breaker probes first: who was told of it waits for the word of the
+first a little beyond the time, and while a probe is known to be under way. So a deployment that comes back meets few
+probes, however many workers there are, and none of them depends on another to find out.
 """
 
 from collections.abc import Callable
 from enum import Enum
 
 from proxy.config.structs import Breaker as Settings
+from proxy.routing.failure_rate import FailureRate
 from proxy.routing.outcome import Outcome
 
+GRACE = 1.0
+"""Seconds that whoever was told waits beyond the time, and up to as much again."""
+PROBE_FOR = 10.0
+"""Seconds for which a probe under way keeps other workers from sending theirs."""
+THROTTLED_LONG = "throttled_long"
+"""The reason of a deployment that asked for a longer wait than is believed."""
+_NEWS = 0.05  # s; a time that is longer by less is not worth telling
+_SPREAD = 0.25  # s, over which those who may all probe at once do
 _MISCONFIGURED_AT_MOST = 600.0  # s
 
 
@@ -34,12 +48,15 @@ class Unavailable(Enum):
     MISCONFIGURED = "misconfigured"
 
 
+_OF_THE_BREAKER = (Unavailable.OPEN, Unavailable.PROBING)
+
+
 class Breaker:
     """Times are monotonic seconds; `uniform` gives numbers in [0, 1) for the jitter."""
 
     __slots__ = (
-        "_failures", "_misconfigured", "_opened_for", "_probing", "_uniform", "reason", "settings", "state", "until",
-        "why",
+        "_failures", "_misconfigured", "_opened_for", "_own", "_probing", "_rate", "_said", "_uniform", "asked",
+        "reason", "settings", "state", "until", "why",
     )  # fmt: skip
 
     def __init__(self, settings: Settings, uniform: Callable[[], float]) -> None:
@@ -48,16 +65,20 @@ class Breaker:
         self.until = 0.0  # not to be asked before
         self.why = Unavailable.OPEN  # the cause of `until`
         self.reason = ""
+        self.asked = 0.0  # s; the wait that was not believed
         self._uniform = uniform
         self._failures = 0
+        self._rate = FailureRate()
         self._opened_for = 0.0
         self._misconfigured = 0
         self._probing = False
+        self._said = 0.0  # the last `until` that others know
+        self._own = False  # opened here, and not by what was told
 
     def unavailable(self, now: float) -> Unavailable | None:
         if now < self.until:
             return self.why
-        if self.state is State.HALF_OPEN and self._probing:
+        if self._probing and self.state is not State.CLOSED:
             return Unavailable.PROBING
         return None
 
@@ -69,22 +90,46 @@ class Breaker:
         self._probing = True
         return True
 
-    def end(self, outcome: Outcome, now: float, wait: float | None, *, probe: bool) -> bool:
-        """It came back; true if there is something to announce."""
-        before = self.state, self.until
+    def end(self, outcome: Outcome, now: float, wait: float | None, *, probe: bool) -> str | None:
+        """It came back; how the deployment stands, if that is to be announced."""
+        before = self.state
         if probe:
             self._probing = False
         if outcome is Outcome.THROTTLED:
-            wait = min(1.0 if wait is None else wait, float(self.settings.retry_after_at_most))
-            self._set_aside(Unavailable.THROTTLED, outcome, now + wait)
+            self._throttle(outcome, now, wait)
         elif outcome is Outcome.MISCONFIGURED:
             self._misconfigure(outcome, now)
         elif probe or self.state is State.CLOSED:
             if outcome.value.breaker:
                 self._fail(outcome, now)
-            elif outcome in (Outcome.OK, Outcome.CLIENT_ERROR):
-                self._succeed()
-        return before != (self.state, self.until)
+            elif outcome in (Outcome.OK, Outcome.CLIENT_ERROR) and self._succeed(now):
+                return State.CLOSED.value
+        # A probe that ends without closing it is over for others, too.
+        if before is self.state and not (probe and before is not State.CLOSED) and self.until <= self._said + _NEWS:
+            return None
+        self._said = self.until
+        return self.word(now)
+
+    def word(self, now: float) -> str:
+        """How the deployment stands: a state, or why it is unavailable though it has not failed."""
+        cause = self.unavailable(now)
+        if cause in (Unavailable.THROTTLED, Unavailable.MISCONFIGURED):
+            return str(cause.value)
+        return str(self.state.value)
+
+    def _throttle(self, outcome: Outcome, now: float, wait: float | None) -> None:
+        """Until its time; a time beyond belief is cut, and one probe decides then."""
+        at_most = float(self.settings.retry_after_at_most)
+        self._set_aside(Unavailable.THROTTLED, outcome.reason, now + min(1.0 if wait is None else wait, at_most))
+        if wait is not None and wait > at_most:
+            self._own = True
+            self._doubt(wait)
+
+    def _doubt(self, wait: float) -> None:
+        self.asked = wait
+        self.reason = THROTTLED_LONG
+        if self.state is State.CLOSED:
+            self.state = State.OPEN
 
     def _misconfigure(self, outcome: Outcome, now: float) -> None:
         """Twice as long each time; those that were under way together count as one."""
@@ -93,28 +138,96 @@ class Breaker:
         first = float(self.settings.misconfigured_for)
         wait = min(first * 2**self._misconfigured, max(first, _MISCONFIGURED_AT_MOST))
         self._misconfigured = min(self._misconfigured + 1, 32)
-        self._set_aside(Unavailable.MISCONFIGURED, outcome, now + wait)
+        self._set_aside(Unavailable.MISCONFIGURED, outcome.reason, now + wait)
 
-    def _succeed(self) -> None:
+    def _succeed(self, now: float) -> bool:
+        self._failures = 0
+        if self.state is State.CLOSED:
+            self._rate.count(now, self.settings, failed=False)
+            if not self._misconfigured or now < self.until:
+                return False
+        self._close(now, "recovered")
+        return True
+
+    def _close(self, now: float, reason: str) -> None:
+        self.state = State.CLOSED
+        self.reason = reason
+        if self.why is not Unavailable.THROTTLED or self.asked:
+            self.until = min(self.until, now)
+        self.asked = self._opened_for = 0.0
         self._failures = self._misconfigured = 0
-        if self.state is not State.CLOSED:
-            self.state = State.CLOSED
-            self._opened_for = 0.0
-            self.reason = "recovered"
+        self._own = False
+        self._rate.forget()
 
-    def _set_aside(self, why: Unavailable, outcome: Outcome, until: float) -> None:
+    def _set_aside(self, why: Unavailable, reason: str, until: float) -> None:
         if until > self.until:
             self.until = until
             self.why = why
-            self.reason = outcome.reason
+            self.reason = reason
 
     def _fail(self, outcome: Outcome, now: float) -> None:
         self._failures += 1
-        if self.state is State.CLOSED and self._failures < self.settings.failures:
-            return
-        self._opened_for = min(max(self._opened_for * 2, float(self.settings.open_for)), self.settings.open_at_most)
+        settings = self.settings
+        if self.state is State.CLOSED:
+            over = self._rate.count(now, settings, failed=True)
+            if self._failures < settings.failures and not over:
+                return
+        self._opened_for = min(max(self._opened_for * 2, float(settings.open_for)), settings.open_at_most)
         self.state = State.OPEN
+        self._own = True
         self.reason = outcome.reason
         # Up to a fifth less: workers and nodes that opened together do not probe together.
         self.until = max(self.until, now + self._opened_for * (1 - self._uniform() / 5))
         self.why = Unavailable.OPEN
+
+    # What others found.
+
+    def told(self, word: str, reason: str, until: float, now: float) -> bool:
+        """What another worker or a person found, in the words of `end`.
+
+        True if it closed what had been opened here: that crossed the word of it, and has to be announced.
+        """
+        match word:
+            case "closed":
+                crossed = self._own
+                self._close(now, reason)
+                return crossed
+            case "open":
+                self._told_open(reason, until, now)
+            case "half_open":
+                self._told_of_probe(until)
+            case "throttled":
+                self._set_aside(Unavailable.THROTTLED, reason, until)
+                self._said = max(self._said, until)
+                if reason == THROTTLED_LONG:
+                    self._doubt(max(self.asked, until - now))
+                    self.until = max(self.until, until + self._grace())
+            case "misconfigured":
+                self._misconfigured = max(self._misconfigured, 1)
+                self._set_aside(Unavailable.MISCONFIGURED, reason, until)
+                self._said = max(self._said, until)
+        return False
+
+    def _told_open(self, reason: str, until: float, now: float) -> None:
+        settings = self.settings
+        self.state = State.OPEN
+        self._opened_for = min(max(self._opened_for, until - now, float(settings.open_for)), settings.open_at_most)
+        if self._own and self.why is Unavailable.OPEN and now < self.until and until <= self.until + GRACE:
+            return  # who opened it too probes at a time of its own
+        if self.why is Unavailable.PROBING:
+            self.until = now  # the probe that was waited for has failed
+        self._set_aside(Unavailable.OPEN, reason, until + self._grace())
+
+    def _told_of_probe(self, until: float) -> None:
+        """Others' probe is under way until then at most; or nobody's is any more, and it is anybody's turn."""
+        if self.state is State.CLOSED:
+            return
+        until += self._uniform() * _SPREAD
+        if self.why in _OF_THE_BREAKER:
+            self.until = until
+            self.why = Unavailable.PROBING
+        else:
+            self.until = max(self.until, until)
+
+    def _grace(self) -> float:
+        return GRACE * (1 + self._uniform())

@@ -5,19 +5,24 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from proxy.config.structs import Breaker as Settings
-from proxy.routing.breaker import Breaker, Unavailable
+from proxy.routing.breaker import PROBE_FOR, Breaker, State, Unavailable
 from proxy.routing.candidate import Key
 from proxy.routing.outcome import Outcome
 
 
 class Change(msgspec.Struct, frozen=True):
-    """A deployment became unavailable, or available again. `until` is monotonic."""
+    """A deployment became unavailable, or available again. `until` is monotonic.
+
+    `state` is closed, open, half_open (a probe is under way, until then at most), throttled or misconfigured. `asked`:
+    the seconds it asked for, where they were too many to be believed.
+    """
 
     backend: str
     deployment: str
     state: str
     reason: str
     until: float
+    asked: float = 0.0
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -60,23 +65,31 @@ class Breakers:
         breaker = self._breakers.get(key)
         return breaker is not None and breaker.begin()
 
+    def probing(self, key: Key, now: float) -> Change | None:
+        """What there is to announce of a probe that has begun."""
+        breaker = self._breakers.get(key)
+        if breaker is None:
+            return None
+        return Change(*key, State.HALF_OPEN.value, breaker.reason, now + PROBE_FOR, breaker.asked)
+
     def judge(self, key: Key, outcome: Outcome, now: float, wait: float | None, *, probe: bool) -> Change | None:
         """How it went; the change to announce, if there is one."""
         breaker = self._breakers.get(key)
-        if breaker is None or not breaker.end(outcome, now, wait, probe=probe):
+        word = None if breaker is None else breaker.end(outcome, now, wait, probe=probe)
+        if breaker is None or word is None:
             return None
-        return Change(*key, _state(breaker, now), breaker.reason, breaker.until)
+        return Change(*key, word, breaker.reason, breaker.until, breaker.asked)
+
+    def told(self, key: Key, word: str, reason: str, until: float, now: float) -> Change | None:
+        """What another worker or a person found. It is not announced again, unless it crossed what was found here."""
+        breaker = self._breakers.get(key)
+        if breaker is None or not breaker.told(word, reason, until, now):
+            return None
+        return Change(*key, State.CLOSED.value, reason, breaker.until)
 
     def view(self, now: float) -> list[Standing]:
         """How every deployment stands."""
         return [
-            Standing(*key, _state(breaker, now), breaker.reason, breaker.until)
+            Standing(*key, breaker.word(now), breaker.reason, breaker.until)
             for key, breaker in sorted(self._breakers.items())
         ]
-
-
-def _state(breaker: Breaker, now: float) -> str:
-    cause = breaker.unavailable(now)
-    if cause in (Unavailable.THROTTLED, Unavailable.MISCONFIGURED):
-        return str(cause.value)
-    return str(breaker.state.value)

@@ -52,7 +52,7 @@ class BackendControl:
                 return self._done(act, keys, f"set aside by hand for {seconds:g} s", "breaker_opened", "warning")
             self._supervisor.live.close_breakers(keys)
             for key in keys:
-                self._supervisor.breakers.pop(key, None)
+                self._supervisor.breakers.forget(key)
             return self._done(act, keys, "closed by hand", "breaker_closed", "info")
 
     def set_weight(self, backend: str, wanted: SetWeight) -> BackendsStatus:

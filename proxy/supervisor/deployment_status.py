@@ -18,7 +18,8 @@ from proxy.routing.candidate import Key
 from proxy.supervisor.live import BY_HAND
 
 if TYPE_CHECKING:
-    from proxy.supervisor.main import BreakerSeen, Supervisor
+    from proxy.supervisor.breakers import BreakerSeen
+    from proxy.supervisor.main import Supervisor
 
 _STATES: dict[str, BreakerState] = {"closed": "closed", "half_open": "half_open"}
 _SEVERITY = ("closed", "half_open", "open")
@@ -61,7 +62,7 @@ def _shown(supervisor: "Supervisor", key: Key, weights: dict[str, int]) -> Deplo
     mono, wall = time.monotonic(), time.time()
     overrides, figures = supervisor.live.overrides, supervisor.live.figures(key)
     backend = next(backend for backend in supervisor.config.backends if backend.name == key[0])
-    seen = {w: b for w, b in supervisor.breakers.get(key, {}).items() if not _over(b, mono)}
+    seen = {w: b for w, b in supervisor.breakers.by_key.get(key, {}).items() if not _over(b, mono)}
     worst = max(seen.values(), key=lambda b: (_SEVERITY.index(_state(b)), b.until), default=None)
     held_until = overrides.held_until(key, mono)
     state: BreakerState = "closed" if worst is None else _state(worst)

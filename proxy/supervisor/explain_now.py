@@ -63,7 +63,7 @@ class ExplainNow:
         now, workers = time.monotonic(), len(self._supervisor.workers)
         aside: dict[Key, str] = {}
         remarks: dict[Key, str] = {}
-        for key, by_worker in self._supervisor.breakers.items():
+        for key, by_worker in self._supervisor.breakers.by_key.items():
             seen = [breaker for breaker in by_worker.values() if breaker.until > now]
             if not seen:
                 continue

@@ -12,7 +12,6 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import trio
 
@@ -42,13 +41,14 @@ from proxy.supervisor import inventory, key_vault
 from proxy.supervisor import snapshot as snapshots
 from proxy.supervisor.acts import Acts
 from proxy.supervisor.audit import chain_key, open_log
+from proxy.supervisor.breakers import SharedBreakers
 from proxy.supervisor.client_keys import ClientKeyring
 from proxy.supervisor.credentials import Refresher
 from proxy.supervisor.events import Event, Events
 from proxy.supervisor.expiry import Expiry
 from proxy.supervisor.export import Exporter
 from proxy.supervisor.issuers import Issuers
-from proxy.supervisor.live import LiveDeployments
+from proxy.supervisor.live import LiveDeployments, keys_of
 from proxy.supervisor.records import RecordKeeper
 from proxy.supervisor.reloading import Reloading
 from proxy.supervisor.revocation.verdicts import Revocation
@@ -81,14 +81,6 @@ def serve(path: Path) -> int:
         print(error, file=sys.stderr)
         return 1
     return trio.run(supervisor.run)
-
-
-class BreakerSeen(NamedTuple):
-    """A deployment's breaker as one worker told it; `until` is monotonic."""
-
-    state: str
-    reason: str
-    until: float
 
 
 class Supervisor:
@@ -142,7 +134,7 @@ class Supervisor:
         self.budgets = Budgets({client.name: client.limits for client in config.clients}, count)
         self.acts = Acts(self.keeper)
         self.live = LiveDeployments(config, count, self._post)
-        self.breakers: dict[tuple[str, str], dict[int, BreakerSeen]] = {}
+        self.breakers = SharedBreakers(count, self._post, self.events.announce)
         self.workers = [
             WorkerProcess(
                 index,
@@ -238,6 +230,7 @@ class Supervisor:
     async def _put_in_force(self, config: Config, built: Snapshot, held: key_vault.Held) -> None:
         self._audit.reopen()
         self._tell(self.budgets.reconfigure({c.name: c.limits for c in config.clients}, time.monotonic()))
+        self.breakers.reconfigure(keys_of(config))
         self._refresher.reconfigure(config.credentials)
         self.issuers.reconfigure(config.issuers)  # what is trusted no longer goes first
         self.live.reconfigure(config)
@@ -275,6 +268,7 @@ class Supervisor:
             self.revocation.current,
             *self.live.greeting(worker),  # before it serves: a drained deployment gets nothing of a new worker either
             self.reloading.snapshot,
+            *self.breakers.greeting(time.monotonic()),
         ]
 
     def _hear(self, worker: int, message: Upward) -> None:
@@ -289,10 +283,7 @@ class Supervisor:
             case AskCertificate():
                 self.revocation.ask(worker, message)
             case BreakerChanged():
-                key = message.backend, message.deployment
-                seen = BreakerSeen(message.state, message.reason, now + message.seconds)
-                self._breaker_seen(key, {**self.breakers.get(key, {}), worker: seen}, message.reason)
-                _log.warning("deployment %s/%s is %s at worker %d: %s", *key, message.state, worker, message.reason)
+                self.breakers.changed(worker, message, now)
             case DeploymentsSeen():
                 self.live.hear(worker, message)
             case CertificateSeen():
@@ -308,21 +299,6 @@ class Supervisor:
         self._tell(self.budgets.worker_gone(worker, time.monotonic()))
         self.metrics.worker_gone(worker)
         self.live.worker_gone(worker)
-        for key, states in self.breakers.items():
-            self._breaker_seen(key, {w: seen for w, seen in states.items() if w != worker}, "worker gone")
-
-    def _breaker_seen(self, key: tuple[str, str], states: dict[int, BreakerSeen], reason: str) -> None:
-        """Keep what each worker sees; announce when the first sets a deployment aside, and the last takes it back."""
-        before = any(seen.state != "closed" for seen in self.breakers.get(key, {}).values())
-        after = any(seen.state != "closed" for seen in states.values())
-        self.breakers[key] = states
-        facts: dict[str, str | int | float] = {"backend": key[0], "deployment": key[1], "reason": reason}
-        if after and not before:
-            text = f"deployment {key[0]}/{key[1]} is set aside: {reason}"
-            self.events.announce(Event("breaker_opened", "warning", text, facts))
-        elif before and not after:
-            text = f"deployment {key[0]}/{key[1]} is used again"
-            self.events.announce(Event("breaker_closed", "info", text, facts))
 
     def _post(self, worker: int | None, message: Downward) -> None:
         """Tell one worker, or all."""

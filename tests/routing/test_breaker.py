@@ -39,7 +39,7 @@ def state(made: Breaker) -> State:
     return made.state
 
 
-def attempt(made: Breaker, outcome: Outcome, now: float, wait: float | None = None) -> bool:
+def attempt(made: Breaker, outcome: Outcome, now: float, wait: float | None = None) -> str | None:
     return made.end(outcome, now, wait, probe=made.begin())
 
 
@@ -180,10 +180,8 @@ def test_what_comes_back_late_does_not_end_the_probe(outcome: Outcome) -> None:
 # Unavailable, whatever the state.
 
 
-@pytest.mark.parametrize(
-    ("wait", "seconds"), [(None, 1.0), (0.0, 0.0), (0.25, 0.25), (30.0, 30.0), (60.0, 60.0), (86_400.0, 60.0)]
-)
-def test_throttled_until_the_time_it_named_but_not_for_ever(wait: float | None, seconds: float) -> None:
+@pytest.mark.parametrize(("wait", "seconds"), [(None, 1.0), (0.0, 0.0), (0.25, 0.25), (30.0, 30.0), (60.0, 60.0)])
+def test_throttled_until_the_time_it_named(wait: float | None, seconds: float) -> None:
     made = breaker()
     assert attempt(made, Outcome.THROTTLED, NOW, wait)
     assert made.until == NOW + seconds
@@ -192,6 +190,46 @@ def test_throttled_until_the_time_it_named_but_not_for_ever(wait: float | None, 
         assert made.unavailable(NOW + seconds - 0.01) is Unavailable.THROTTLED
         assert made.reason == "throttled"
     assert state(made) is State.CLOSED
+
+
+def test_a_wait_beyond_belief_is_cut_and_one_probe_decides_then() -> None:
+    made = breaker()
+    assert attempt(made, Outcome.THROTTLED, NOW, 86_400.0) == "throttled"
+    assert (made.reason, made.asked) == ("throttled_long", 86_400.0)
+    assert made.unavailable(NOW + 59.9) is Unavailable.THROTTLED
+    assert made.unavailable(NOW + 60) is None
+    assert made.begin()
+    assert made.unavailable(NOW + 60) is Unavailable.PROBING
+    assert made.end(Outcome.THROTTLED, NOW + 61, 86_340.0, probe=True) == "throttled"
+    assert made.until == NOW + 121
+    assert attempt(made, Outcome.OK, NOW + 121) == "closed"
+    assert (state(made), made.asked, made.unavailable(NOW + 121)) == (State.CLOSED, 0.0, None)
+
+
+def test_a_probe_that_is_throttled_for_a_moment_is_followed_by_another() -> None:
+    made = breaker()
+    attempt(made, Outcome.THROTTLED, NOW, 86_400.0)
+    attempt(made, Outcome.THROTTLED, NOW + 60, 2.0)
+    assert made.unavailable(NOW + 61) is Unavailable.THROTTLED
+    assert made.begin()
+    assert made.unavailable(NOW + 63) is Unavailable.PROBING
+
+
+def test_what_makes_hardly_a_difference_is_not_announced() -> None:
+    """Whoever throttles answers everything that is under way, each with a time of its own."""
+    made = breaker()
+    for _ in range(1_000):
+        made.begin()
+    said = [made.end(Outcome.THROTTLED, NOW + n / 10_000, 5.0, probe=False) for n in range(1_000)]
+    assert 1 <= len([word for word in said if word]) <= 3
+
+
+def test_recovering_from_what_was_wrong_with_us_is_announced() -> None:
+    made = breaker()
+    attempt(made, Outcome.MISCONFIGURED, NOW)
+    assert attempt(made, Outcome.OK, NOW + 1) is None  # sent before
+    assert attempt(made, Outcome.OK, made.until) == "closed"
+    assert attempt(made, Outcome.OK, made.until) is None
 
 
 def test_of_several_times_the_latest_counts() -> None:
@@ -255,10 +293,114 @@ def test_new_settings_hold_from_the_next_change_on() -> None:
     assert made.until == NOW + 7
 
 
+# The share of failures.
+
+RATIO = Settings(failures=1_000, ratio=0.5, window=Seconds(10), volume=20, open_for=Seconds(4))
+
+
+def test_half_of_the_answers_failing_opens_it_once_there_are_enough_of_them() -> None:
+    made = breaker(RATIO)
+    for number in range(19):
+        attempt(made, Outcome.OK if number % 2 else Outcome.BACKEND_ERROR, NOW + number / 10)
+    assert state(made) is State.CLOSED
+    assert attempt(made, Outcome.BACKEND_ERROR, NOW + 2) == "open"
+
+
+def test_what_has_left_the_window_is_not_counted() -> None:
+    made = breaker(RATIO)
+    for _ in range(100):
+        attempt(made, Outcome.OK, NOW)
+    for _ in range(19):
+        attempt(made, Outcome.BACKEND_ERROR, NOW + 10)
+    assert state(made) is State.CLOSED
+    assert attempt(made, Outcome.BACKEND_ERROR, NOW + 10) == "open"
+
+
+def test_a_deployment_that_is_back_begins_anew() -> None:
+    made = breaker(RATIO)
+    for _ in range(20):
+        attempt(made, Outcome.BACKEND_ERROR, NOW)
+    assert attempt(made, Outcome.OK, NOW + 4) == "closed"
+    for _ in range(19):
+        attempt(made, Outcome.BACKEND_ERROR, NOW + 4)
+    assert state(made) is State.CLOSED
+
+
+# What others found.
+
+
+def test_who_is_told_of_an_open_breaker_leaves_the_first_probe_to_who_opened_it() -> None:
+    made = breaker()
+    assert not made.told("open", "backend_error", NOW + 4, NOW)
+    assert (state(made), made.reason) == (State.OPEN, "backend_error")
+    assert made.unavailable(NOW + 4.99) is Unavailable.OPEN
+    assert made.unavailable(NOW + 5) is None
+    assert made.begin()
+
+
+def test_a_probe_elsewhere_is_waited_for_but_not_for_ever() -> None:
+    made = breaker()
+    made.told("open", "backend_error", NOW + 4, NOW)
+    made.told("half_open", "backend_error", NOW + 14, NOW + 4)
+    assert made.unavailable(NOW + 13.9) is Unavailable.PROBING
+    assert made.unavailable(NOW + 14) is None
+
+
+def test_a_probe_elsewhere_that_failed_means_the_time_it_says() -> None:
+    made = breaker()
+    made.told("open", "backend_error", NOW + 4, NOW)
+    made.told("half_open", "backend_error", NOW + 14, NOW + 4)
+    made.told("open", "backend_error", NOW + 12, NOW + 4)
+    assert (made.why, made.until) == (Unavailable.OPEN, NOW + 13)
+    assert attempt(made, Outcome.BACKEND_ERROR, NOW + 13) == "open"
+    assert made.until == NOW + 23  # twice eight is more than the bound
+
+
+def test_a_probe_elsewhere_that_came_to_nothing_leaves_the_next_to_anybody() -> None:
+    made = breaker()
+    made.told("open", "backend_error", NOW + 4, NOW)
+    made.told("half_open", "backend_error", NOW + 5, NOW + 5)
+    assert made.unavailable(NOW + 5) is None
+
+
+def test_closed_is_taken_at_once_and_announced_only_where_it_crossed_what_was_found_here() -> None:
+    made = breaker()
+    made.told("open", "backend_error", NOW + 4, NOW)
+    assert not made.told("closed", "recovered", NOW + 1, NOW + 1)
+    assert (state(made), made.unavailable(NOW + 1)) == (State.CLOSED, None)
+    own = opened()
+    assert own.told("closed", "recovered", NOW + 1, NOW + 1)
+    assert (state(own), own.unavailable(NOW + 1)) == (State.CLOSED, None)
+
+
+def test_closed_does_not_end_a_time_that_a_backend_named() -> None:
+    made = breaker()
+    made.told("throttled", "throttled", NOW + 9, NOW)
+    made.told("closed", "recovered", NOW + 1, NOW + 1)
+    assert made.unavailable(NOW + 8.9) is Unavailable.THROTTLED
+
+
+@pytest.mark.parametrize("word", ["throttled", "misconfigured"])
+def test_told_times_count_as_they_are(word: str) -> None:
+    made = breaker()
+    made.told(word, word, NOW + 9, NOW)
+    assert (state(made), made.unavailable(NOW + 8.9), made.unavailable(NOW + 9)) == (
+        State.CLOSED, Unavailable(word), None,
+    )  # fmt: skip
+
+
+def test_told_of_a_wait_beyond_belief_one_probe_decides_here_too() -> None:
+    made = breaker()
+    made.told("throttled", "throttled_long", NOW + 60, NOW)
+    assert made.unavailable(NOW + 60.9) is Unavailable.THROTTLED
+    assert made.begin()
+    assert made.unavailable(NOW + 61) is Unavailable.PROBING
+
+
 @given(
     st.lists(
         st.tuples(
-            st.sampled_from(["begin", "end", "wait"]),
+            st.sampled_from(["begin", "end", "wait", "told"]),
             st.sampled_from(Outcome),
             st.none() | st.floats(0, 1e6),
             st.integers(0, 5),
@@ -284,6 +426,13 @@ def test_nothing_keeps_it_closed_to_requests_for_ever(
             made.end(outcome, now, wait, probe=under_way.pop(number % len(under_way)))
         elif kind == "wait":
             now += 3.0 * number
+        elif kind == "told":
+            word = ("closed", "open", "half_open", "throttled", "misconfigured", "throttled")[number]
+            reason = "throttled_long" if number == 5 else word
+            made.told(word, reason, now + min(60.0, wait or 0.0), now)
+            if word == "closed":
+                now = max(now, made.until)
+                assert made.unavailable(now) is None
         assert made.until <= now + 600
     while under_way:
         made.end(Outcome.CANCELLED, now, None, probe=under_way.pop())
