@@ -5,20 +5,26 @@ the first byte of an answer on there is no way back: a break ends a stream with 
 understood, and nothing with a clean end.
 """
 
+import copy
 import random
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from proxy import answer
+from proxy.config.structs import Hedging
+from proxy.hedging import Attempt as Turn
+from proxy.hedging import Race, Side
 from proxy.metering.meter import Meter
 from proxy.record.record import Attempt, End
 from proxy.refusal import Reason, Refused, error_body
 from proxy.routing import hints
-from proxy.routing.candidate import Candidate, Wanted
+from proxy.routing.candidate import Candidate, Key, Wanted
 from proxy.routing.outcome import Outcome, classify_status, error_code, retry_after
 from proxy.routing.retry import may_retry
+from proxy.routing.select import Plan
 from proxy.trace import continue_trace
 from proxy.upstream import Answer, Asking, Failed, reach
 from proxy.wire.body import Body, BodyBroken, EventBody, LengthFraming, OpaqueBody
@@ -70,8 +76,10 @@ class Forwarding:
         "_attempts",
         "_began",
         "_exchange",
+        "_hedging",
         "_passed",
         "_probe",
+        "_side",
         "_until",
         "_worker",
         "answered",
@@ -87,6 +95,10 @@ class Forwarding:
         self._probe = False
         self._attempts = 0
         self._began = 0.0
+        self._side: Side | None = None
+        self._hedging: Hedging | None = None
+        if exchange.view.routing.hedging is not None:
+            self._hedging = _hedging(exchange, exchange.view.routing.hedging)
         self.answered = False
         self.sent = Sent()
 
@@ -103,7 +115,10 @@ class Forwarding:
                     raise Refused(Reason.CREDENTIAL_UNAVAILABLE, "no credential is valid", retry_after=1.0)
                 raise router.refusal(plan, time.monotonic())
             tried.add(candidate.key)
-            outcome = await self._attempt(candidate)
+            if self._hedging is None:
+                outcome = await self._attempt(candidate)
+            else:
+                outcome = await self._hedged(candidate, plan, tried)
             outcomes.add(outcome)
             if not self.answered and not self._may_go_on(outcome):
                 if outcome is Outcome.THROTTLED:
@@ -134,10 +149,14 @@ class Forwarding:
                 outcome = Outcome.ANSWER_TIMEOUT
         finally:
             now = time.monotonic()
+            used = None
+            if self._side is not None and self._side.lost:
+                outcome, used = Outcome.HEDGE_LOST, self._lose(candidate)
             record.attempts.append(Attempt(candidate.backend, status, outcome.reason, round((now - began) * 1000, 1)))
             worker.tally.attempt(candidate.backend, candidate.region, candidate.deployment, outcome.reason)
             worker.announce(worker.router.report(candidate, outcome, now, wait, probe=self._probe))
-            worker.router.correct(candidate, self._used(estimate) - estimate, began, now)
+            used = self._used(estimate) if used is None else used
+            worker.router.correct(candidate, used - estimate, began, now)
         return outcome
 
     def _used(self, estimate: int) -> int:
@@ -146,6 +165,59 @@ class Forwarding:
             return 0
         meter = self.sent.meter
         return estimate if meter is None or meter.usage is None else meter.usage.total
+
+    def _lose(self, candidate: Candidate) -> int:
+        """The tokens that an attempt cost that was given up for another: its prompt, if that was sent."""
+        exchange, worker = self._exchange, self._worker
+        if not self.sent.reached_backend:
+            return 0
+        prompt = worker.estimator.estimate(exchange.model, exchange.client.name, len(exchange.body), 0)
+        worker.tally.hedged(candidate.backend, candidate.region, candidate.deployment, prompt)
+        return prompt
+
+    async def _hedged(self, first: Candidate, plan: Plan, tried: set[Key]) -> Outcome:
+        """The first attempt, with a second one beside it if no answer begins in time; once a request."""
+        assert self._hedging is not None
+        hedging, self._hedging = self._hedging, None
+        worker, limit = self._worker, self._exchange.view.routing.attempts
+        race = Race(self._exchange.connection)
+        self._side = race.enter()
+        other: Forwarding | None = None
+
+        def second() -> Turn | None:
+            nonlocal other
+            now = time.monotonic()
+            candidate = plan.next(now, tried) if self._attempts < limit else None
+            if candidate is None or not worker.hedges.take(hedging.ratio, began, now):
+                return None
+            tried.add(candidate.key)
+            other = self._beside(race.enter())
+            self._attempts += 1
+            return partial(other._attempt, candidate)
+
+        began = time.monotonic()
+        worker.hedges.request(began)
+        try:
+            return await race.run(partial(self._attempt, first), hedging.after, second)
+        finally:
+            self._side = None
+            race.sides.clear()
+            if other is not None:
+                self._join(other)
+
+    def _beside(self, side: Side) -> "Forwarding":
+        """Another attempt at the same request, at the same time."""
+        other = copy.copy(self)
+        other._side = side
+        other.sent = Sent()
+        return other
+
+    def _join(self, other: "Forwarding") -> None:
+        """What came of an attempt that was made beside this one."""
+        reached = self.sent.reached_backend or other.sent.reached_backend
+        if other.answered:
+            self.answered, self.sent = True, other.sent
+        self.sent.reached_backend = reached
 
     def _may_go_on(self, outcome: Outcome) -> bool:
         exchange = self._exchange
@@ -166,6 +238,8 @@ class Forwarding:
         try:
             status = begun.head.status
             if status < 400:
+                if self._side is not None and not self._side.wins():
+                    raise Failed(Outcome.HEDGE_LOST, status=status)
                 return await self._deliver(candidate, begun), status
             try:
                 error = await begun.small_body(_ERROR_AT_MOST, self._until)
@@ -185,8 +259,10 @@ class Forwarding:
         outcome = classify_status(status, error_code(body))
         if outcome is Outcome.THROTTLED:
             raise Failed(outcome, status=status, wait=retry_after(head.headers, time.time()))
-        if outcome is Outcome.MISCONFIGURED or (outcome is Outcome.BACKEND_ERROR and self._may_go_on(outcome)):
+        if outcome is Outcome.MISCONFIGURED or (outcome is Outcome.BACKEND_ERROR and self._another_may(outcome)):
             raise Failed(outcome, status=status)
+        if self._side is not None:
+            await self._side.outlast()
         exchange = self._exchange
         self._head_is_known(candidate, status)
         await exchange.connection.send(
@@ -199,6 +275,10 @@ class Forwarding:
             exchange.end(End.COMPLETE)
         return outcome, status
 
+    def _another_may(self, outcome: Outcome) -> bool:
+        """Whether somebody else is asked, or may be, so that this error is not the client's to see."""
+        return (self._side is not None and self._side.contested) or self._may_go_on(outcome)
+
     # The request.
 
     def _hint(self, candidate: Candidate) -> tuple[str, str, str]:
@@ -210,7 +290,7 @@ class Forwarding:
         assert head is not None
         model = view.models[exchange.model]
         return Asking(
-            connection=exchange.connection,
+            connection=exchange.connection if self._side is None else self._side,
             request=self._request(candidate, pool),
             parts=exchange.body_parts if exchange.stream_body else None,
             chunked=head.chunked,
@@ -378,6 +458,13 @@ class Forwarding:
         if not exchange.keep_alive:
             lines.append(b"connection: close")
         return b"\r\n".join(lines) + HEAD_END
+
+
+def _hedging(exchange: "Exchange", settings: Hedging) -> Hedging | None:
+    """The settings, where the request may be hedged: a stream that somebody waits for, whole, and safe to ask twice."""
+    interactive = exchange.client.limits.priority == "interactive"
+    inference = exchange.target.operation.inference
+    return settings if interactive and inference and exchange.record.stream and not exchange.stream_body else None
 
 
 def _first(body: Body, rest: bytes) -> bytes:

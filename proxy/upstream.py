@@ -7,6 +7,7 @@ decided elsewhere.
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
+from typing import Protocol
 
 import msgspec
 
@@ -17,7 +18,7 @@ from proxy.wire.chunks import LAST_CHUNK, ChunkError, chunk
 from proxy.wire.http1 import HEAD_END, BadResponse, ResponseHead, read_response_head
 from proxy.wire.link import LinkClosed, LinkTimeout
 from proxy.wire.pool import BackendLink, ConnectFailed, Pool
-from proxy.wire.server import ClientConnection, ClientGone
+from proxy.wire.server import ClientGone
 
 _HEAD_AT_MOST = 64 << 10
 
@@ -98,6 +99,15 @@ def _read_on(framing: Framing, received: bytearray, pos: int, payload: bytearray
     return stop
 
 
+class Waiting(Protocol):
+    """For whom a backend is asked: whether they are gone, and which link has to hear of it if they go."""
+
+    @property
+    def gone(self) -> bool: ...
+
+    def await_on(self, link: BackendLink | None, /) -> None: ...
+
+
 class Asking(msgspec.Struct):
     """What a backend is sent, and how long it may take.
 
@@ -105,7 +115,7 @@ class Asking(msgspec.Struct):
     at which the whole request ends. `sent` is called before the first byte goes out.
     """
 
-    connection: ClientConnection
+    connection: Waiting
     request: bytes
     parts: Callable[[], AsyncIterator[bytes]] | None
     chunked: bool

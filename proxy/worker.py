@@ -59,6 +59,7 @@ from proxy.record.tally import Tally
 from proxy.refusal import Reason, Refused
 from proxy.routing.breaker import Unavailable
 from proxy.routing.breakers import Change
+from proxy.routing.hedge_budget import HedgeBudget
 from proxy.routing.select import Router
 from proxy.routing.usage_hint import UsageHints
 from proxy.trace import request_ids
@@ -120,6 +121,7 @@ class Worker:
         self.known = Known()
         self.estimator = Estimator()
         self.hints = UsageHints()
+        self.hedges = HedgeBudget()
         self.tally = Tally()
         self._handshakes = Handshakes()
         self.next_id = request_ids(secrets.token_hex(6))

@@ -29,7 +29,7 @@ NEUTRAL: dict[type[Table], dict[str, tuple[object, ...]]] = {
     },
     structs.Model: {"aliases": ((),), "affinity": ("cache_key",), "sticky": ("client",)},
     structs.RetryBudget: {"ratio": (0.2,), "at_least": (100,)},
-    structs.Routing: {"slow_start": (10,), "hedging": (None,)},
+    structs.Routing: {"slow_start": (10,)},
     structs.Queueing: {"wait": (2,), "size": (1_000,)},
     structs.HealthProbes: {"every": (30,), "within": (5,)},
     structs.Upstream: {

@@ -49,6 +49,7 @@ REFUSALS = "penstock_refusals_total"
 AUTHENTICATION_FAILURES = "penstock_authentication_failures_total"
 AUTHENTICATION_DELAYS = "penstock_authentication_delays_total"
 BACKEND_ATTEMPTS = "penstock_backend_attempts_total"
+HEDGED_TOKENS = "penstock_backend_hedged_tokens_total"
 HANDSHAKES = "penstock_handshakes_total"
 BACKEND_STATE = "penstock_backend_state"
 BACKEND_IN_FLIGHT = "penstock_backend_in_flight"
@@ -109,6 +110,11 @@ METRICS: dict[str, Metric] = {
         Kind.COUNTER,
         "Requests sent to a backend, retried ones one by one.",
         ("backend", "region", "deployment", "outcome"),
+    ),
+    HEDGED_TOKENS: Metric(
+        Kind.COUNTER,
+        "Prompt tokens, estimated, of requests that were given up because another deployment's answer began first.",
+        ("backend", "region", "deployment"),
     ),
     HANDSHAKES: Metric(Kind.COUNTER, "TLS handshakes with clients, by result.", ("result",)),
     BACKEND_STATE: Metric(

@@ -18,6 +18,7 @@ from proxy.record.metrics import (
     DURATION,
     FIRST_BYTE,
     HANDSHAKES,
+    HEDGED_TOKENS,
     JOURNAL_OVERFLOW,
     LABEL_OVERFLOW,
     METRICS,
@@ -37,6 +38,7 @@ _COUNTERS = (
     TOKENS,
     REFUSALS,
     BACKEND_ATTEMPTS,
+    HEDGED_TOKENS,
     HANDSHAKES,
     JOURNAL_OVERFLOW,
     LABEL_OVERFLOW,
@@ -157,6 +159,10 @@ class Tally:
     def attempt(self, backend: str, region: str, deployment: str, outcome: str) -> None:
         """One attempt at a backend that has had its outcome; told as it happens, retries one by one."""
         self._counters[BACKEND_ATTEMPTS].add((backend, region, deployment, outcome))
+
+    def hedged(self, backend: str, region: str, deployment: str, tokens: int) -> None:
+        """What an attempt cost whose answer nobody waits for any more."""
+        self._counters[HEDGED_TOKENS].add((backend, region, deployment), tokens)
 
     def handshakes(self, result: str, count: int = 1) -> None:
         """TLS handshakes that ended with `result`."""

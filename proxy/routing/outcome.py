@@ -49,6 +49,7 @@ class Outcome(Enum):
     BROKEN_MID_ANSWER = Effect("broken_mid_answer", True, Retry.NEVER)
     IDLE_TIMEOUT = Effect("idle_timeout", True, Retry.NEVER)
     CANCELLED = Effect("cancelled", False, Retry.NEVER)
+    HEDGE_LOST = Effect("hedge_lost", False, Retry.NEVER)  # another deployment's answer began first
 
     @property
     def reason(self) -> str:

@@ -7,6 +7,7 @@ follows cannot be told from a body.
 import select
 import time
 from collections.abc import AsyncIterator
+from typing import Protocol
 
 import trio
 
@@ -26,6 +27,12 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 class ClientGone(Exception):
     """The client left before its answer was complete."""
+
+
+class Waiter(Protocol):
+    """What waits for a backend, and is told when its client leaves."""
+
+    def fail(self, error: Exception) -> None: ...
 
 
 class ClientConnection:
@@ -60,7 +67,7 @@ class ClientConnection:
         self.gone = False
         self._pump = link.pump
         self._inbox = bytearray()
-        self._awaiting: Link | None = None
+        self._awaiting: Waiter | None = None
         self._idle = False
 
     def withdraw(self, reason: Reason) -> None:
@@ -164,9 +171,9 @@ class ClientConnection:
 
     # While the request is under way.
 
-    def await_on(self, link: Link | None) -> None:
-        """The task will wait on `link` (a backend's); a client that leaves meanwhile fails that wait."""
-        self._awaiting = link
+    def await_on(self, waiter: Waiter | None) -> None:
+        """The task will wait on a backend's link; a client that leaves meanwhile fails that wait."""
+        self._awaiting = waiter
         self.link.on_idle = self._overhear
         self.link.watch(READ if len(self._inbox) <= _PIPELINED else select.EPOLLRDHUP)
 

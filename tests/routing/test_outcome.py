@@ -73,7 +73,7 @@ def test_what_follows(outcome: Outcome, reason: str, breaker: bool, retry: Retry
 
 
 def test_no_outcome_is_another_name_for_one() -> None:
-    assert len(Outcome) == len(Outcome.__members__) == 14
+    assert len(Outcome) == len(Outcome.__members__) == 15
 
 
 @pytest.mark.parametrize(
