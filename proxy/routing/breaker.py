@@ -154,6 +154,7 @@ class Breaker:
         self.reason = reason
         if self.why is not Unavailable.THROTTLED or self.asked:
             self.until = min(self.until, now)
+        self._said = self.until
         self.asked = self._opened_for = 0.0
         self._failures = self._misconfigured = 0
         self._own = False
@@ -198,14 +199,13 @@ class Breaker:
                 self._told_of_probe(until)
             case "throttled":
                 self._set_aside(Unavailable.THROTTLED, reason, until)
-                self._said = max(self._said, until)
                 if reason == THROTTLED_LONG:
                     self._doubt(max(self.asked, until - now))
                     self.until = max(self.until, until + self._grace())
             case "misconfigured":
                 self._misconfigured = max(self._misconfigured, 1)
                 self._set_aside(Unavailable.MISCONFIGURED, reason, until)
-                self._said = max(self._said, until)
+        self._said = self.until  # what follows from others' word is no news to them: told again, graces would add up
         return False
 
     def _told_open(self, reason: str, until: float, now: float) -> None:

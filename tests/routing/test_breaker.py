@@ -380,6 +380,24 @@ def test_closed_does_not_end_a_time_that_a_backend_named() -> None:
     assert made.unavailable(NOW + 8.9) is Unavailable.THROTTLED
 
 
+@pytest.mark.parametrize(
+    ("word", "reason"), [("open", "reset"), ("throttled", "throttled_long"), ("half_open", "reset")]
+)
+def test_what_comes_back_late_tells_nobody_what_they_told(word: str, reason: str) -> None:
+    made = breaker(uniform=lambda: 0.5)
+    made.told("open", "reset", NOW + 3, NOW)
+    made.told(word, reason, NOW + 4, NOW)
+    for late in (Outcome.BACKEND_ERROR, Outcome.FIRST_BYTE_TIMEOUT, Outcome.OK, Outcome.CANCELLED):
+        assert made.end(late, NOW + 1, None, probe=False) is None
+
+
+def test_being_throttled_is_news_after_what_was_told_is_over() -> None:
+    made = breaker()
+    made.told("open", "reset", NOW + 60, NOW)
+    made.told("closed", "recovered", NOW + 1, NOW + 1)
+    assert made.end(Outcome.THROTTLED, NOW + 2, 5.0, probe=False) == "throttled"
+
+
 @pytest.mark.parametrize("word", ["throttled", "misconfigured"])
 def test_told_times_count_as_they_are(word: str) -> None:
     made = breaker()
