@@ -58,6 +58,15 @@ def _parser() -> argparse.ArgumentParser:
     faults.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     faults.set_defaults(run=_faults)
     _add_timelines(commands)
+    simulate = _command(
+        commands,
+        "simulate",
+        "run the gateway's routing in virtual time, and look for laws that it breaks",
+        "python -m bench simulate --seeds 1000",
+    )
+    simulate.add_argument("--seeds", type=_positive, default=200, metavar="N", help="how many (default: 200)")
+    simulate.add_argument("--first", type=_count, default=0, metavar="SEED", help="the first of them (default: 0)")
+    simulate.set_defaults(run=_simulate)
     micro = _command(commands, "micro", "measure single steps of a request", "python -m bench micro")
     micro.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     micro.set_defaults(run=_micro)
@@ -205,6 +214,12 @@ def _timelines(arguments: argparse.Namespace) -> int:
         print(listing())
         return 0
     return run(Options(names=tuple(arguments.names), output=arguments.out, as_json=arguments.json))
+
+
+def _simulate(arguments: argparse.Namespace) -> int:
+    from bench.simulate.run import run
+
+    return run(arguments.seeds, arguments.first)
 
 
 def _micro(arguments: argparse.Namespace) -> int:
