@@ -104,6 +104,8 @@ def _parser() -> argparse.ArgumentParser:
 
     _key_commands(keys)
 
+    _backend_commands(commands)
+
     audit = _command(commands, "audit", "the audit log", "penstock audit verify --config penstock.toml").add_subparsers(
         metavar="ACTION", required=True
     )
@@ -144,6 +146,68 @@ def _key_commands(keys: "_Commands") -> None:
     listing.add_argument("--client", metavar="NAME", help="only this client's")
     listing.add_argument("--json", action="store_true", help="as JSON")
     revoke.add_argument("id", metavar="ID", help="the key's id, from the list")
+
+
+def _backend_commands(commands: "_Commands") -> None:
+    """The deployments of the gateway that runs, and what can be done to them."""
+    example = "penstock backends --config penstock.toml"
+    backends = _command(commands, "backends", "show the deployments of the running gateway, live", example)
+    _reaches_gateway(backends, None)
+    backends.add_argument("--once", action="store_true", help="print the table once, on a terminal too")
+    backends.add_argument("--json", action="store_true", help="print JSON, once")
+    backends.set_defaults(run=_backends, action="show", wrong=backends.error)
+    actions = backends.add_subparsers(metavar="ACTION")
+
+    def action(name: str, does: str, more: str = "", run: str | None = None) -> argparse.ArgumentParser:
+        example = f"penstock backends {name} --config penstock.toml swc-std{more}"
+        command = _command(actions, name, does, example)
+        _reaches_gateway(command, argparse.SUPPRESS)
+        command.set_defaults(action=run or name)
+        command.add_argument("backend", metavar="NAME", help="the backend")
+        if name != "weight":
+            command.add_argument("--deployment", metavar="NAME", help="only this one (default: all of the backend's)")
+        return command
+
+    action("drain", "send nothing new to a backend", " --deployment gpt-4o")
+    action("undrain", "send requests to a backend again")
+    opened = action("open", "set a backend aside, as if its breaker had opened", " --for 10m", "open_breaker")
+    opened.add_argument("--for", dest="lasting", type=_duration, metavar="TIME", help='such as "10m" (default: 5m)')
+    action("close", "take a backend back at once, whatever its breaker found", run="close_breaker")
+    weight = action("weight", "give a deployment another weight", " gpt-4o 3 --over 5m")
+    weight.add_argument("deployment", metavar="DEPLOYMENT", help="the deployment")
+    weight.add_argument("weight", type=_weight, metavar="WEIGHT", help='a number, 0 for nothing new, or "configured"')
+    weight.add_argument("--over", type=_duration, metavar="TIME", help='how long it takes to get there, such as "5m"')
+
+
+def _reaches_gateway(parser: argparse.ArgumentParser, default: object) -> None:
+    """`default` SUPPRESS: what was given before the action stands."""
+    parser.add_argument("--config", type=Path, metavar="FILE", default=default, help="the gateway's configuration")
+    tls = "for an admin address with TLS: "
+    parser.add_argument("--certificate", type=Path, metavar="FILE", default=default, help=f"{tls}yours, in PEM")
+    parser.add_argument("--key", type=Path, metavar="FILE", default=default, help=f"{tls}its key, if not in that file")
+    parser.add_argument("--ca", type=Path, metavar="FILE", default=default, help=f"{tls}its authority's")
+
+
+def _duration(text: str) -> str:
+    from proxy.config.units import parse_duration
+
+    try:
+        parse_duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
+
+
+def _weight(text: str) -> float | None:
+    if text == "configured":
+        return None
+    try:
+        weight = float(text)
+    except ValueError:
+        weight = -1.0
+    if not 0 <= weight <= 1_000_000:
+        raise argparse.ArgumentTypeError('a weight is a number from 0 to 1000000, or "configured"')
+    return weight
 
 
 def _lifetime(text: str) -> float:
@@ -286,6 +350,23 @@ def _keys(arguments: argparse.Namespace) -> int:
     try:
         return run(arguments)
     except (ConfigError, KeyProblem, SecretUnusable, StoreError) as error:
+        raise Failure(str(error)) from None
+
+
+def _backends(arguments: argparse.Namespace) -> int:
+    from proxy.admin.client import CannotAsk
+    from proxy.config.load import ConfigError
+
+    if arguments.config is None:
+        arguments.wrong("the following arguments are required: --config")
+    if sys.stdout is None:
+        raise Failure("there is no standard output to show anything on")
+    from proxy.supervisor import backend_commands
+
+    run: Callable[[argparse.Namespace], int] = getattr(backend_commands, arguments.action)
+    try:
+        return run(arguments)
+    except (ConfigError, CannotAsk) as error:
         raise Failure(str(error)) from None
 
 

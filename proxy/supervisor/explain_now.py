@@ -5,11 +5,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from proxy.admin.backends import DeploymentStatus
 from proxy.admin.explain import Question
 from proxy.config.structs import Config
 from proxy.identity.principal import Principal
 from proxy.policy.explain import Asked, Explainer, Explanation, Present
 from proxy.routing.candidate import Key
+from proxy.supervisor.deployment_status import deployments
 
 if TYPE_CHECKING:
     from proxy.supervisor.main import Supervisor
@@ -73,4 +75,29 @@ class ExplainNow:
                 aside[key] = text
             else:
                 remarks[key] = f"{text} at {len(seen)} of {workers} workers"
+        for status in deployments(self._supervisor):
+            key = status.backend, status.deployment
+            by_hand = _by_hand(status)
+            if by_hand is not None:
+                aside[key] = by_hand
+            elif key not in aside:
+                remarks[key] = ", ".join([*([remarks[key]] if key in remarks else []), *_load(status)])
         return aside, remarks
+
+
+def _by_hand(status: DeploymentStatus) -> str | None:
+    """Why a person keeps requests from a deployment; None: nobody does."""
+    if status.drained is not None:
+        return f"{status.drained}: somebody has drained it, nothing new is sent there"
+    if status.held and status.until is not None:
+        return f"set aside by hand for {status.until - time.time():.0f} s"
+    return "its weight was set to 0 by hand" if status.weight == 0 else None
+
+
+def _load(status: DeploymentStatus) -> list[str]:
+    said = [f"{status.in_flight} in flight"]
+    if status.utilisation is not None:
+        said.append(f"{status.utilisation:.0%} utilised")
+    if status.weight_set:
+        said.append(f"weight {status.weight:g} set by hand")
+    return said
