@@ -60,8 +60,7 @@ def answered_by(running: Gateway, model: str = "gpt-4o") -> str:
 
 def only(running: Gateway, backend: str) -> bool:
     """Whether nobody else answers, once all workers have heard what was set."""
-    wait_for(lambda: answered_by(running) == backend, within=60)
-    return {answered_by(running) for _ in range(10)} == {backend}
+    return wait_for(lambda: {answered_by(running) for _ in range(10)} == {backend}, within=60)
 
 
 class Load:
