@@ -26,6 +26,8 @@ GRACE = 1.0
 """Seconds that whoever was told waits beyond the time, and up to as much again."""
 PROBE_FOR = 10.0
 """Seconds for which a probe under way keeps other workers from sending theirs."""
+BY_HAND = "by_hand"
+"""The reason of a person's word, which holds whatever is found: until its time, or the next one."""
 THROTTLED_LONG = "throttled_long"
 """The reason of a deployment that asked for a longer wait than is believed."""
 _NEWS = 0.05  # s; a time that is longer by less is not worth telling
@@ -55,8 +57,8 @@ class Breaker:
     """Times are monotonic seconds; `uniform` gives numbers in [0, 1) for the jitter."""
 
     __slots__ = (
-        "_failures", "_misconfigured", "_opened_for", "_own", "_probing", "_rate", "_said", "_uniform", "asked",
-        "reason", "settings", "state", "until", "why",
+        "_failures", "_held", "_misconfigured", "_opened_for", "_own", "_probing", "_rate", "_said", "_uniform",
+        "asked", "reason", "settings", "state", "until", "why",
     )  # fmt: skip
 
     def __init__(self, settings: Settings, uniform: Callable[[], float]) -> None:
@@ -67,6 +69,7 @@ class Breaker:
         self.reason = ""
         self.asked = 0.0  # s; the wait that was not believed
         self._uniform = uniform
+        self._held = 0.0  # open by hand before
         self._failures = 0
         self._rate = FailureRate()
         self._opened_for = 0.0
@@ -76,6 +79,8 @@ class Breaker:
         self._own = False  # opened here, and not by what was told
 
     def unavailable(self, now: float) -> Unavailable | None:
+        if now < self._held:
+            return Unavailable.OPEN
         if now < self.until:
             return self.why
         if self._probing and self.state is not State.CLOSED:
@@ -95,6 +100,8 @@ class Breaker:
         before = self.state
         if probe:
             self._probing = False
+        if now < self._held:
+            return None
         if outcome is Outcome.THROTTLED:
             self._throttle(outcome, now, wait)
         elif outcome is Outcome.MISCONFIGURED:
@@ -188,6 +195,9 @@ class Breaker:
 
         True if it closed what had been opened here: that crossed the word of it, and has to be announced.
         """
+        if reason == BY_HAND:
+            self._take_in_hand(word, until, now)
+            return False
         match word:
             case "closed":
                 crossed = self._own
@@ -207,6 +217,17 @@ class Breaker:
                 self._set_aside(Unavailable.MISCONFIGURED, reason, until)
         self._said = self.until  # what follows from others' word is no news to them: told again, graces would add up
         return False
+
+    def _take_in_hand(self, word: str, until: float, now: float) -> None:
+        """Open until then, and a probe finds out; or closed at once, whatever the deployment was set aside for."""
+        if word == "open":
+            self._held = until
+            self.state = State.OPEN
+            self._set_aside(Unavailable.OPEN, BY_HAND, until + self._grace())
+        else:
+            self._held = 0.0
+            self._close(now, BY_HAND)
+            self.until = min(self.until, now)
 
     def _told_open(self, reason: str, until: float, now: float) -> None:
         settings = self.settings

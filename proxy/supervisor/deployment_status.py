@@ -14,8 +14,8 @@ from proxy.record.metrics import (
     BACKEND_UTILISATION,
     BACKEND_WEIGHT,
 )
+from proxy.routing.breaker import BY_HAND
 from proxy.routing.candidate import Key
-from proxy.supervisor.live import BY_HAND
 
 if TYPE_CHECKING:
     from proxy.supervisor.breakers import BreakerSeen

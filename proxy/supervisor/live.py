@@ -11,13 +11,12 @@ import trio
 
 from proxy.config.structs import Config
 from proxy.messages import BreakerTold, DeploymentsSeen, Downward
+from proxy.routing.breaker import BY_HAND
 from proxy.routing.candidate import Key
 from proxy.supervisor.deployments import Deployments, Figures
 from proxy.supervisor.overrides import Overrides
 
 _TELL_EVERY = 1.0
-BY_HAND = "by_hand"
-"""Why a breaker is as it is, where a person has set it."""
 
 
 class LiveDeployments:
@@ -44,15 +43,15 @@ class LiveDeployments:
                 self._post(worker, told)
 
     def greeting(self, worker: int) -> list[Downward]:
-        """What a worker has to know that knows nothing."""
+        """What a worker has to know before it serves."""
         now = time.monotonic()
-        messages: list[Downward] = [
+        held: list[Downward] = [
             BreakerTold(*key, "open", BY_HAND, until - now)
             for key in self.overrides.held
             if (until := self.overrides.held_until(key, now)) is not None
         ]
         told = self._deployments.anew(worker, self.overrides, now)
-        return messages if told is None else [told, *messages]
+        return held if told is None else [told, *held]
 
     def hear(self, worker: int, message: DeploymentsSeen) -> None:
         self._deployments.seen(worker, message, time.monotonic())

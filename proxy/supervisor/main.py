@@ -266,9 +266,9 @@ class Supervisor:
             SigningKeys(self.issuers.current),
             self.keys.known(),
             self.revocation.current,
+            *self.breakers.greeting(time.monotonic()),
             *self.live.greeting(worker),  # before it serves: a drained deployment gets nothing of a new worker either
             self.reloading.snapshot,
-            *self.breakers.greeting(time.monotonic()),
         ]
 
     def _hear(self, worker: int, message: Upward) -> None:

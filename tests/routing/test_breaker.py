@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from proxy.config.structs import Breaker as Settings
 from proxy.config.structs import Seconds
-from proxy.routing.breaker import Breaker, State, Unavailable
+from proxy.routing.breaker import BY_HAND, Breaker, State, Unavailable
 from proxy.routing.outcome import Outcome
 
 NOW = 1_000.0
@@ -458,3 +458,41 @@ def test_nothing_keeps_it_closed_to_requests_for_ever(
     assert made.unavailable(now) is None
     attempt(made, Outcome.OK, now)
     assert (made.state, made.unavailable(now)) == (State.CLOSED, None)
+
+
+# By hand.
+
+
+@pytest.mark.parametrize("found", [Outcome.OK, Outcome.BACKEND_ERROR, Outcome.THROTTLED, Outcome.MISCONFIGURED])
+def test_what_a_person_opens_stays_open_whatever_is_found_meanwhile(found: Outcome) -> None:
+    made = probing()
+    made.told("open", BY_HAND, NOW + 300, NOW + 4)
+    assert made.end(found, NOW + 5, None, probe=True) is None
+    made.told("closed", "recovered", NOW + 6, NOW + 6)
+    made.told("half_open", "backend_error", NOW + 7, NOW + 6)
+    assert made.unavailable(NOW + 299) is Unavailable.OPEN
+    assert made.unavailable(NOW + 302) is None
+
+
+def test_after_its_time_a_probe_finds_out() -> None:
+    made = breaker()
+    made.told("open", BY_HAND, NOW + 300, NOW)
+    assert made.unavailable(NOW + 300) is Unavailable.OPEN, "and others may have found out before"
+    assert made.unavailable(NOW + 301) is None
+    assert attempt(made, Outcome.OK, NOW + 301) == "closed"
+    assert made.unavailable(NOW + 301) is None
+
+
+def test_a_person_may_open_it_for_longer_than_it_is() -> None:
+    made = opened()
+    made.told("open", BY_HAND, NOW + 300, NOW + 1)
+    assert made.unavailable(NOW + 299) is Unavailable.OPEN
+
+
+@pytest.mark.parametrize("word", ["open", "throttled", "misconfigured"])
+def test_a_person_closes_whatever_it_was_set_aside_for(word: str) -> None:
+    made = breaker()
+    made.told(word, "word", NOW + 300, NOW)
+    made.told("open", BY_HAND, NOW + 600, NOW)
+    assert made.told("closed", BY_HAND, NOW + 1, NOW + 1) is False
+    assert (made.state, made.unavailable(NOW + 1)) == (State.CLOSED, None)
