@@ -30,8 +30,10 @@ class Plan:
 
     def next(self, now: float, tried: set[Key]) -> Candidate | None:
         """The first that is available and has not been tried."""
+        router = self._router
         for candidate in self.candidates:
-            if candidate.key not in tried and self._router.breakers.unavailable(candidate.key, now) is None:
+            key = candidate.key
+            if key not in tried and router.breakers.unavailable(key, now) is None and not router.drained(key):
                 return candidate
         return None
 
@@ -101,6 +103,10 @@ class Router:
         if len(group) == 1:
             return group
         return sorted(group, key=lambda candidate: -(self._uniform() ** (1 / candidate.weight)))
+
+    def drained(self, key: Key) -> bool:
+        load = self._loads.get(key)
+        return load is not None and load.drained
 
     def in_flight(self, key: Key) -> int:
         """The requests of this worker that are at a deployment."""
