@@ -228,6 +228,7 @@ class Breaker:
             self._held = 0.0
             self._close(now, BY_HAND)
             self.until = min(self.until, now)
+        self._said = self.until
 
     def _told_open(self, reason: str, until: float, now: float) -> None:
         settings = self.settings
