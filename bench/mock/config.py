@@ -11,6 +11,8 @@ control = "127.0.0.1:0"              # faults, what was received, counts; plain 
 token_life = "24h"
 client_ids = []                      # that the token endpoints know; none: any
 # client_secret = "…"                # that Entra accepts; absent: any
+# client_certificate = "app.pem"     # whose key signs assertions that Entra accepts; absent: any
+# federated_issuer = "cluster"       # the one of `issuers` whose tokens Entra takes for an application; absent: any
 remember = 10000                     # requests, for tests that ask what was received
 
 [[authorities]]                       # whose certificates can be revoked here
@@ -24,6 +26,7 @@ address = "127.0.0.1:0"              # 0: any free port, its own; instances with
 region = "Sweden Central"
 tier = "provisioned"                 # or "standard"
 api_key = "a-key"                    # accepted beside tokens of this mock's own endpoints; absent: tokens only
+# client_root = "root.pem"           # only who shows a certificate under it gets past the handshake; absent: anyone
 
 [[instances.deployments]]
 name = "gpt-4o"
@@ -50,6 +53,8 @@ from bench.mock.revocation import AuthorityFiles
 from proxy.config.structs import Seconds, Table
 from proxy.config.units import parse_duration
 
+_PATHS = ("certificate", "private_key", "client_certificate", "client_root")
+
 T = TypeVar("T", bound=Table)
 
 
@@ -74,6 +79,7 @@ class Instance(Table, frozen=True, kw_only=True):
     region: str = "Sweden Central"
     tier: Literal["provisioned", "standard"] = "standard"
     api_key: str | None = None
+    client_root: str | None = None
     deployments: tuple[Deployment, ...]
 
 
@@ -89,6 +95,8 @@ class MockConfig(Table, frozen=True, kw_only=True):
     token_life: Seconds = Seconds(86400.0)
     client_ids: tuple[str, ...] = ()
     client_secret: str | None = None
+    client_certificate: str | None = None
+    federated_issuer: str | None = None
     remember: int = 10_000
     authorities: tuple[AuthorityFiles, ...] = ()
     instances: tuple[Instance, ...]
@@ -107,7 +115,9 @@ def load(path: Path) -> MockConfig:
         raise MockConfigError(f"{path}: {_explain(str(error))}") from None
     folder = path.resolve().parent
     config = msgspec.structs.replace(
-        _placed(config, folder), authorities=tuple(_placed(one, folder) for one in config.authorities)
+        _placed(config, folder),
+        authorities=tuple(_placed(one, folder) for one in config.authorities),
+        instances=tuple(_placed(one, folder) for one in config.instances),
     )
     problems = [f"{path}: {problem}" for problem in _problems(config)]
     if problems:
@@ -116,8 +126,8 @@ def load(path: Path) -> MockConfig:
 
 
 def _placed(table: T, folder: Path) -> T:
-    paths = {name: str(folder / getattr(table, name)) for name in ("certificate", "private_key")}
-    return msgspec.structs.replace(table, **paths)
+    given = {name: getattr(table, name, None) for name in _PATHS}
+    return msgspec.structs.replace(table, **{name: str(folder / path) for name, path in given.items() if path})
 
 
 def parse_address(text: str) -> tuple[str, int]:
@@ -194,9 +204,14 @@ def _problems(config: MockConfig) -> Iterator[str]:
     if not config.instances:
         yield "instances: none; give one at least"
     yield from _doubles("instances", [instance.name for instance in config.instances])
+    roots: dict[str, str | None] = {}
     for n, instance in enumerate(config.instances):
         if not is_instance(instance.name):
             yield f"instances[{n}].name: '{instance.name}' names a token endpoint; allowed: any other name"
+        if not instance.address.endswith(":0") and roots.setdefault(instance.address, instance.client_root) != (
+            instance.client_root
+        ):
+            yield f"instances[{n}].client_root: another at the same address has not the same; give each an address"
         if "\r" in instance.region or "\n" in instance.region or not instance.region.isascii():
             yield f"instances[{n}].region: it goes into a header; allowed: one line of ASCII"
         yield from _doubles(f"instances[{n}].deployments", [one.name for one in instance.deployments])

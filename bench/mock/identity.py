@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from bench.mock.answers import dump
+from bench.mock.assertion import Assertions, NotProven
 from bench.mock.connection import Connection
 from bench.mock.engine import Engine
 from bench.mock.faults import ENTRA, IDENTITY, Faults, Kind
@@ -110,13 +111,16 @@ class Player:
 
 
 class Identity:
-    """Both endpoints. `client_ids` empty: any; `client_secret` None: any."""
+    """Both endpoints. `client_ids` empty: any; `secret` None: any."""
 
-    def __init__(self, player: Player, tokens: Tokens, client_ids: tuple[str, ...], secret: str | None) -> None:
+    def __init__(
+        self, player: Player, tokens: Tokens, client_ids: tuple[str, ...], secret: str | None, assertions: Assertions
+    ) -> None:
         self._player = player
         self._tokens = tokens
         self._client_ids = client_ids
         self._secret = secret
+        self._assertions = assertions
 
     def metadata(self, connection: Connection, request: Request) -> None:
         """`GET /metadata/identity/oauth2/token`."""
@@ -174,17 +178,23 @@ class Identity:
             return 400, {"error": "invalid_scope", "error_description": "AADSTS1002012: Not valid for this grant."}
         if self._client_ids and form.get("client_id") not in self._client_ids:
             return 401, {"error": "unauthorized_client", "error_description": "AADSTS700016: No such application."}
-        if not self._proven(form):
-            return 401, {"error": "invalid_client", "error_description": "AADSTS7000215: Invalid client secret."}
+        try:
+            self._judge(form, f"{origin}/oauth2/v2.0/token")
+        except NotProven as error:
+            return 401, {"error": "invalid_client", "error_description": str(error)}
         now = time.time()
         token, expires = self._tokens.issue(form["scope"].removesuffix("/.default"), now)
         life = int(expires - now)
         return 200, {"access_token": token, "expires_in": life, "ext_expires_in": life, "token_type": "Bearer"}
 
-    def _proven(self, form: dict[str, str]) -> bool:
-        if "client_secret" in form:
-            return self._secret in (None, form["client_secret"])
-        return "client_assertion" in form  # of a certificate or a federated identity: not looked into
+    def _judge(self, form: dict[str, str], endpoint: str) -> None:
+        """Raises `NotProven`."""
+        if "client_assertion" in form:
+            self._assertions.judge(form, endpoint)
+        elif "client_secret" not in form:
+            raise NotProven("AADSTS7000216: 'client_assertion' or 'client_secret' is required.")
+        elif self._secret not in (None, form["client_secret"]):
+            raise NotProven("AADSTS7000215: Invalid client secret provided.")
 
 
 def _bad(message: str) -> Answer:

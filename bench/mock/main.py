@@ -9,7 +9,9 @@ import ssl
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
+from bench.mock.assertion import Assertions
 from bench.mock.config import MockConfig, MockConfigError, load, parse_address
 from bench.mock.connection import Connection, Counts, Handler, serve
 from bench.mock.control import Control
@@ -55,8 +57,10 @@ class Mock:
         self._doors: dict[str, Door] = {}
         faults, log, tokens = Faults(random.Random(0)), Log(config.remember), Tokens(config.token_life)
         player = Player(self.engine, faults, log)
-        identity = Identity(player, tokens, config.client_ids, config.client_secret)
         issuers = Issuers(player)
+        issuing = _url("https", self._serve(config.issuers, issuers.handle))
+        assertions = _assertions(config, issuers, issuing)
+        identity = Identity(player, tokens, config.client_ids, config.client_secret, assertions)
         resources = [
             Resource(self.engine, instance, faults, log, lambda token: tokens.valid(token, time.time()))
             for instance in config.instances
@@ -66,16 +70,16 @@ class Mock:
         revocation = _revocation(self.engine, log, config)
         control = Control(resources, self._doors, faults, log, tokens, issuers, vault, self._counts, revocation)
         self.addresses: dict[str, object] = {
-            "instances": self._serve_instances(resources),
+            "instances": self._serve_instances(config, resources),
             "identity": _url("http", self._serve(config.identity, identity.metadata, tls=False)),
             "entra": entra,
-            "issuers": _url("https", self._serve(config.issuers, issuers.handle)),
+            "issuers": issuing,
             "vault": _at_number(self._serve(config.vault, vault.handle)),
             "revocation": _url("http", self._serve(config.revocation, revocation.handle, tls=False)),
             "control": _url("http", self._serve(config.control, control.handle, tls=False)),
         }
 
-    def _serve_instances(self, resources: list[Resource]) -> dict[str, str]:
+    def _serve_instances(self, config: MockConfig, resources: list[Resource]) -> dict[str, str]:
         """Each at its own port, but those that name the same one share it and are told apart by the host asked for."""
         shared: dict[str, list[Resource]] = {}
         for one in resources:
@@ -85,16 +89,17 @@ class Mock:
         for group in shared.values():
             first = group[0]
             handler = first.handle if len(group) == 1 else _by_host(group)
-            bound = self._open(group, handler)
+            root = first.config.client_root
+            bound = self._open(group, handler, self._context if root is None else _context(config, root))
             for one in group:
                 host = "" if one is first else f"{one.config.name}.localhost"
                 urls[one.config.name] = _url("https", bound, host)
         return {one.config.name: urls[one.config.name] for one in resources}
 
-    def _open(self, group: list[Resource], handler: Handler) -> tuple[str, int]:
+    def _open(self, group: list[Resource], handler: Handler, context: ssl.SSLContext) -> tuple[str, int]:
         address = group[0].config.address
         try:
-            door = Door(self.engine, parse_address(address), handler, self._counts, self._context)
+            door = Door(self.engine, parse_address(address), handler, self._counts, context)
         except OSError as error:
             raise MockConfigError(f"{address}: cannot listen there: {error.strerror}") from None
         self._doors.update((one.config.name, door) for one in group)
@@ -114,7 +119,20 @@ def _revocation(engine: Engine, log: Log, config: MockConfig) -> RevocationServe
         raise MockConfigError(f"authorities: no certificate and key ({type(error).__name__}); give PEM") from None
 
 
-def _context(config: MockConfig) -> ssl.SSLContext:
+def _assertions(config: MockConfig, issuers: Issuers, issuing: str) -> Assertions:
+    trusted = config.federated_issuer
+
+    def keys(issuer: str) -> dict[str, Any] | None:
+        return issuers.keys(trusted) if trusted is not None and issuer == f"{issuing}/{trusted}" else None
+
+    try:
+        certificate = Path(config.client_certificate) if config.client_certificate else None
+        return Assertions(certificate, keys if trusted is not None else None)
+    except (OSError, ValueError) as error:
+        raise MockConfigError(f"client_certificate: no certificate ({type(error).__name__}); give PEM") from None
+
+
+def _context(config: MockConfig, client_root: str | None = None) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
         context.load_cert_chain(config.certificate, config.private_key)
@@ -122,6 +140,12 @@ def _context(config: MockConfig) -> ssl.SSLContext:
         raise MockConfigError(
             f"{config.certificate}, {config.private_key}: no certificate and key ({error.strerror or error})"
         ) from None
+    if client_root is not None:
+        try:
+            context.load_verify_locations(client_root)
+        except OSError as error:
+            raise MockConfigError(f"{client_root}: no certificate ({error.strerror or error})") from None
+        context.verify_mode = ssl.CERT_REQUIRED
     return context
 
 

@@ -40,6 +40,11 @@ class Issuers:
         """From now on, this and nothing else."""
         self._published[published.name] = published
 
+    def keys(self, name: str) -> dict[str, Any] | None:
+        """What an issuer publishes of its keys; None: there is none of this name."""
+        published = self._published.get(name)
+        return None if published is None else published.keys
+
     def handle(self, connection: Connection, request: Request) -> None:
         path = urlsplit(request.target.decode("latin-1")).path
         name = path.strip("/").partition("/")[0]
