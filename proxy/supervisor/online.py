@@ -1,26 +1,33 @@
-"""`penstock check --online`: does what the configuration names answer? Each thing once, all at a time, each bounded."""
+"""`penstock check --online`: does what the configuration names answer? Each thing once, many at a time, each bounded.
+
+Backends come last, so that each can be asked with its credential.
+"""
 
 import logging
-import socket
+import os
 import ssl
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from urllib.parse import urlsplit
 
+import httpx
 import trio
 
 from proxy.config.revocation import is_url
 from proxy.config.structs import Backend, Config, Issuer
 from proxy.identity.crl import CRL_AT_MOST, CrlUnusable, read_crls
+from proxy.messages import UpstreamCredential
+from proxy.supervisor.backend_client import backend_client
 from proxy.supervisor.credential_sources import CredentialFailed, Source, build
 from proxy.supervisor.discovery import KeysUnavailable, fetch_keys
 from proxy.supervisor.key_vault import Ask, VaultFailed, asking, references
 from proxy.supervisor.revocation.fetch import FetchFailed, Place, client, fetch
+from proxy.supervisor.snapshot import shown_to
 from proxy.wire.tls import backend_context
 
 _WITHIN = 10.0
 _AT_ONCE = 16
+_MODELS = "/openai/models?api-version=2024-10-21"
 
 
 class Failed(Exception):
@@ -31,8 +38,9 @@ def check(config: Config, *, within: float = _WITHIN) -> int:
     """Try all that is named, each for at most `within` seconds, and say how it went; the exit code."""
     logging.getLogger("azure").setLevel(logging.CRITICAL)  # what it warns of is said here, once
     attempts: dict[str, Callable[[], None]] = {}
+    obtained: dict[str, UpstreamCredential] = {}
     for name, credential in config.credentials.items():
-        attempts[f"credential {name}"] = _credential(build(name, credential))
+        attempts[f"credential {name}"] = _credential(name, build(name, credential), obtained)
     for issuer in config.issuers:
         attempts[f"issuer {issuer.name}"] = _issuer(issuer)
     for source in filter(is_url, config.listen.client_certificates.crls):
@@ -40,10 +48,10 @@ def check(config: Config, *, within: float = _WITHIN) -> int:
     for ref in references(config):
         ask = asking(ref, config.key_vault, config.credentials[config.key_vault.credential])
         attempts[f"certificate {ref.name} of {ref.key_vault}"] = _certificate(ask)
-    for backend in config.backends:
-        attempts[f"backend {backend.name}"] = _backend(backend, within)
     failures = trio.run(_try_all, attempts, within)
-    for what in attempts:
+    backends = {f"backend {each.name}": _backend(each, obtained, within) for each in config.backends}
+    failures |= trio.run(_try_all, backends, within)
+    for what in (*attempts, *backends):
         failure = failures.get(what)
         print(f"{what}: {failure or 'ok'}", file=sys.stderr if failure else sys.stdout)
     return 1 if failures else 0
@@ -70,10 +78,12 @@ async def _try_all(attempts: dict[str, Callable[[], None]], within: float) -> di
     return failures
 
 
-def _credential(source: Source) -> Callable[[], None]:
+def _credential(name: str, source: Source, obtained: dict[str, UpstreamCredential]) -> Callable[[], None]:
+    """One that is kept for the backends."""
+
     def run() -> None:
         try:
-            source()
+            obtained[name] = source()
         except CredentialFailed as failed:
             raise Failed(failed.fact) from None
 
@@ -118,24 +128,46 @@ def _certificate(ask: Ask) -> Callable[[], None]:
     return run
 
 
-def _backend(backend: Backend, within: float) -> Callable[[], None]:
-    """A TLS connection, verified as the gateway would."""
+def _backend(backend: Backend, obtained: Mapping[str, UpstreamCredential], within: float) -> Callable[[], None]:
+    """Its models, which cost no token: asked for as the gateway would, by the credential if that was obtained.
+
+    Any answer shows that it is there; one that refuses the credential is a failure.
+    """
+
+    async def ask(context: ssl.SSLContext) -> int:
+        credential = obtained.get(backend.credential)
+        headers = {} if credential is None else {credential.header: credential.value}
+        with trio.fail_after(2 * within):
+            client = backend_client(backend, context, within)
+            async with client as http, http.stream("GET", _MODELS, headers=headers) as answer:
+                return answer.status_code
 
     def run() -> None:
-        address = urlsplit(backend.url)
-        host = address.hostname or ""
         try:
-            context = backend_context(Path(backend.ca).read_bytes() if backend.ca else None)
-            with (
-                socket.create_connection((host, address.port or 443), timeout=within) as sock,
-                context.wrap_socket(sock, server_hostname=host),
-            ):
-                return
-        except ssl.SSLCertVerificationError as error:
-            raise Failed(f"its certificate is not trusted: {error.verify_message}") from None
-        except ssl.SSLError as error:
-            raise Failed(f"it does not speak TLS as expected: {error.reason or 'no reason given'}") from None
-        except OSError as error:
-            raise Failed(f"it cannot be reached: {error.strerror or type(error).__name__}") from None
+            context = backend_context(Path(backend.ca).read_bytes() if backend.ca else None, shown_to(backend))
+            status = trio.run(ask, context)
+        except trio.TooSlowError:
+            raise Failed(f"no answer within {within:g} s") from None
+        except httpx.TimeoutException:
+            raise Failed(f"no answer within {within:g} s") from None
+        except (httpx.HTTPError, OSError) as error:
+            raise Failed(_unreachable(error)) from None
+        if status in (401, 403) and backend.credential in obtained:
+            raise Failed(f"it refuses the credential {backend.credential}, with {status}")
 
     return run
+
+
+def _unreachable(error: BaseException) -> str:
+    """Why there was no answer: what lies at the bottom of it."""
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause.exceptions[0] if isinstance(cause, BaseExceptionGroup) else cause
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return f"it does not speak TLS as expected: {error.reason or 'no reason given'}"
+    if isinstance(error, OSError):
+        number = error.errno or 0  # that of a name which cannot be resolved is negative
+        why = os.strerror(number) if number > 0 else error.strerror or type(error).__name__
+        return f"it cannot be reached: {why}"
+    return f"it does not answer as expected ({type(error).__name__})"

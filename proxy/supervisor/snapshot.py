@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 
 from proxy.config.revocation import is_url
-from proxy.config.structs import Config, KeyVaultRef, Listen
+from proxy.config.structs import Backend, Config, KeyVaultRef, Listen
 from proxy.messages import ServerCertificate, Snapshot, Tls
 
 Held = Mapping[KeyVaultRef, ServerCertificate]
@@ -34,9 +34,7 @@ def build(config: Config, version: int, workers: int, held: Held, users_key: byt
         models=config.models,
         backends=config.backends,
         trust={path: Path(path).read_bytes() for path in sorted(trust)},
-        shown={
-            b.name: _pair(b.client_certificate, b.client_key, held) for b in config.backends if b.client_certificate
-        },
+        shown={backend.name: pair for backend in config.backends if (pair := shown_to(backend)) is not None},
         routing=config.routing,
         forward_headers=config.forward.headers,
         forward_query=config.forward.query,
@@ -46,6 +44,13 @@ def build(config: Config, version: int, workers: int, held: Held, users_key: byt
         workers=workers,
         upstream=config.upstream,
     )
+
+
+def shown_to(backend: Backend) -> ServerCertificate | None:
+    """The certificate that a backend gets to see, with its key. Raises `OSError` for a file that cannot be read."""
+    if backend.client_certificate is None:
+        return None
+    return _read_pair(backend.client_certificate, backend.client_key)
 
 
 def files(config: Config) -> list[Path]:
@@ -85,6 +90,10 @@ def _pairs(listen: Listen) -> list[tuple[str | KeyVaultRef, str | None]]:
 def _pair(certificate: str | KeyVaultRef, key: str | None, held: Held) -> ServerCertificate:
     if isinstance(certificate, KeyVaultRef):
         return held[certificate]
+    return _read_pair(certificate, key)
+
+
+def _read_pair(certificate: str, key: str | None) -> ServerCertificate:
     chain = Path(certificate).read_bytes()
     return ServerCertificate(chain=chain, key=Path(key).read_bytes() if key is not None else chain)
 

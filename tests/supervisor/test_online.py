@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import msgspec
 import pytest
 
 from certs.pki import Pki, build
@@ -45,15 +46,20 @@ def listening(serve: Callable[[socket.socket], None]) -> Iterator[int]:
             thread.join(timeout=10)
 
 
-def speak_tls(pki: Pki) -> Callable[[socket.socket], None]:
+def speak_tls(pki: Pki, status: int = 200, asked: list[bytes] | None = None) -> Callable[[socket.socket], None]:
+    """Answers with a status; `asked` gets what was asked."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pki.pairs["mock"].certificate, pki.pairs["mock"].key)
 
     def serve(connection: socket.socket) -> None:
         try:
-            context.wrap_socket(connection, server_side=True).close()
+            with context.wrap_socket(connection, server_side=True) as secured:
+                request = secured.recv(65536)
+                secured.sendall(b"HTTP/1.1 %d Whatever\r\ncontent-length: 0\r\nconnection: close\r\n\r\n" % status)
         except OSError:
             return
+        if asked is not None:
+            asked.append(request)
 
     return serve
 
@@ -68,15 +74,63 @@ def say_nothing(connection: socket.socket) -> None:
         pass
 
 
-def backend(port: int, ca: object, host: str = "localhost") -> Config:
-    one = Backend(name="swc", url=f"https://{host}:{port}", region="r", credential="c", ca=str(ca) if ca else None)
+def backend(port: int, ca: object, host: str = "localhost", connect_to: str | None = None) -> Config:
+    url = f"https://{host}:{port}"
+    one = Backend(name="swc", url=url, region="r", credential="c", ca=str(ca), connect_to=connect_to)
     return Config(listen=Listen(certificate="unused"), backends=(one,))
+
+
+def keyed(config: Config, monkeypatch: pytest.MonkeyPatch) -> Config:
+    """With a credential that is obtained."""
+    key = UpstreamCredential("api-key", "hunter2", math.inf)
+    monkeypatch.setattr(online, "build", lambda name, definition: lambda: key)
+    return msgspec.structs.replace(config, credentials={"c": Credential(kind="api_key")})
 
 
 def test_a_backend_that_answers(pki: Pki, capsys: pytest.CaptureFixture[str]) -> None:
     with listening(speak_tls(pki)) as port:
         assert online.check(backend(port, pki.server_root)) == 0
     assert capsys.readouterr() == ("backend swc: ok\n", "")
+
+
+@pytest.mark.parametrize("status", [200, 404, 429, 503])
+def test_a_backend_is_asked_with_its_credential(
+    pki: Pki, status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[bytes] = []
+    with listening(speak_tls(pki, status, asked)) as port:
+        assert online.check(keyed(backend(port, pki.server_root), monkeypatch)) == 0
+    assert capsys.readouterr() == ("credential c: ok\nbackend swc: ok\n", "")
+    (request,) = asked
+    assert request.startswith(b"GET /openai/models?api-version=")
+    assert b"api-key: hunter2" in request
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_backend_that_refuses_its_credential(
+    pki: Pki, status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with listening(speak_tls(pki, status)) as port:
+        assert online.check(keyed(backend(port, pki.server_root), monkeypatch)) == 1
+    assert capsys.readouterr().err == f"backend swc: failed: it refuses the credential c, with {status}\n"
+
+
+def test_a_backend_that_answers_without_its_credential(pki: Pki, capsys: pytest.CaptureFixture[str]) -> None:
+    """The credential's own failure is told apart."""
+    with listening(speak_tls(pki, 401)) as port:
+        assert online.check(backend(port, pki.server_root)) == 0
+    assert capsys.readouterr() == ("backend swc: ok\n", "")
+
+
+def test_a_backend_at_a_private_endpoint(pki: Pki, capsys: pytest.CaptureFixture[str]) -> None:
+    asked: list[bytes] = []
+    with listening(speak_tls(pki, 200, asked)) as port:
+        made = backend(443, pki.server_root, "mock.localhost", connect_to=f"127.0.0.1:{port}")
+        assert online.check(made) == 0
+    assert b"\r\nhost: mock.localhost\r\n" in asked[0].lower()
+    with listening(speak_tls(pki)) as port:
+        assert online.check(backend(443, pki.server_root, "aoai.example", connect_to=f"127.0.0.1:{port}")) == 1
+    assert "its certificate is not trusted: Hostname mismatch" in capsys.readouterr().err
 
 
 def test_a_backend_whose_certificate_is_not_trusted(pki: Pki, capsys: pytest.CaptureFixture[str]) -> None:
