@@ -17,6 +17,7 @@ from proxy import answer
 from proxy.config.structs import Hedging
 from proxy.hedging import Attempt as Turn
 from proxy.hedging import Race, Side
+from proxy.messages import UpstreamCredential
 from proxy.metering.meter import Meter
 from proxy.record.record import Attempt, End
 from proxy.refusal import Reason, Refused, error_body
@@ -234,7 +235,8 @@ class Forwarding:
     async def _ask(self, candidate: Candidate) -> tuple[Outcome, int]:
         """The outcome and the status that went to the client. Raises `Failed` where none did."""
         pool = self._worker.pools[candidate.backend]
-        begun = await reach(pool, self._asking(candidate, pool))
+        credential = self._credential(candidate)
+        begun = await reach(pool, self._asking(candidate, pool, credential))
         try:
             status = begun.head.status
             if status < 400:
@@ -248,7 +250,16 @@ class Forwarding:
         except BaseException:
             begun.close()
             raise
+        if status == 401 and self._renewed_since(candidate, credential):
+            if self._exchange.stream_body:
+                raise Failed(Outcome.NO_CREDENTIAL, status=status)
+            return await self._ask(candidate)
         return await self._take_error(candidate, begun.head, error)
+
+    def _renewed_since(self, candidate: Candidate, sent: UpstreamCredential) -> bool:
+        """Whether the credential that was not taken has been renewed meanwhile: that is nobody's fault."""
+        name = self._exchange.view.backends[candidate.backend].credential
+        return self._worker.credential_rejected(name, sent, candidate.backend)
 
     async def _take_error(self, candidate: Candidate, head: ResponseHead, body: bytes) -> tuple[Outcome, int]:
         """A backend's error: ours to cure elsewhere (`Failed`), or the client's to see."""
@@ -259,7 +270,7 @@ class Forwarding:
         outcome = classify_status(status, error_code(body))
         if outcome is Outcome.THROTTLED:
             raise Failed(outcome, status=status, wait=retry_after(head.headers, time.time()))
-        if outcome is Outcome.MISCONFIGURED or (outcome is Outcome.BACKEND_ERROR and self._another_may(outcome)):
+        if outcome.ours or (outcome is Outcome.BACKEND_ERROR and self._another_may(outcome)):
             raise Failed(outcome, status=status)
         if self._side is not None:
             await self._side.outlast()
@@ -284,14 +295,22 @@ class Forwarding:
     def _hint(self, candidate: Candidate) -> tuple[str, str, str]:
         return (*candidate.key, self._exchange.target.api_version)
 
-    def _asking(self, candidate: Candidate, pool: Pool) -> Asking:
+    def _credential(self, candidate: Candidate) -> UpstreamCredential:
+        """What proves the gateway to a candidate's backend. Raises `Failed`."""
+        worker = self._worker
+        credential = worker.credentials.get(self._exchange.view.backends[candidate.backend].credential)
+        if credential is None or credential.expires <= time.time():
+            raise Failed(Outcome.NO_CREDENTIAL)
+        return credential
+
+    def _asking(self, candidate: Candidate, pool: Pool, credential: UpstreamCredential) -> Asking:
         exchange = self._exchange
         view, head = exchange.view, exchange.head
         assert head is not None
         model = view.models[exchange.model]
         return Asking(
             connection=exchange.connection if self._side is None else self._side,
-            request=self._request(candidate, pool),
+            request=self._request(candidate, pool, credential),
             parts=exchange.body_parts if exchange.stream_body else None,
             chunked=head.chunked,
             bounds=view.bounds,
@@ -303,12 +322,9 @@ class Forwarding:
     def _mark_sent(self) -> None:
         self.sent.reached_backend = True
 
-    def _request(self, candidate: Candidate, pool: Pool) -> bytes:
+    def _request(self, candidate: Candidate, pool: Pool, credential: UpstreamCredential) -> bytes:
         """The request as this candidate's backend gets it; only the head, where the body streams."""
         exchange, worker = self._exchange, self._worker
-        credential = worker.credentials.get(exchange.view.backends[candidate.backend].credential)
-        if credential is None or credential.expires <= time.time():
-            raise Failed(Outcome.NO_CREDENTIAL)
         request = exchange.request
         self._ask_usage = (
             request is not None

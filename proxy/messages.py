@@ -4,6 +4,8 @@ Everything a worker decides with arrives here as an immutable, versioned snapsho
 as an event. Only plain data: no file is opened and nothing is decided in this module.
 """
 
+import hashlib
+
 import msgspec
 
 from proxy.config.structs import Backend, Bounds, Bytes, Client, Issuer, Model, Routing, Seconds, Upstream
@@ -70,6 +72,11 @@ class UpstreamCredential(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         return f"UpstreamCredential({self.header}, expires={self.expires})"
+
+    @property
+    def fingerprint(self) -> bytes:
+        """Tells this value from others, without showing it."""
+        return hashlib.sha256(self.value.encode()).digest()
 
 
 class UpstreamCredentials(Message, frozen=True):
@@ -171,6 +178,14 @@ class BreakerChanged(Message, frozen=True):
     asked: float = 0.0
 
 
+class CredentialRejected(Message, frozen=True):
+    """A backend's 401: it does not take this value of a credential, which is in force as far as the worker knows."""
+
+    name: str
+    fingerprint: bytes
+    backend: str
+
+
 class BreakerTold(Message, frozen=True):
     """What another worker, a health probe or a person found of a deployment, in the words of `BreakerChanged`."""
 
@@ -235,6 +250,7 @@ Upward = (
     | Records
     | Uncounted
     | BreakerChanged
+    | CredentialRejected
     | DeploymentsSeen
     | Tallies
     | Ask

@@ -31,6 +31,7 @@ from proxy.messages import (
     CertificateSeen,
     ClientKeys,
     ClientKeysChanged,
+    CredentialRejected,
     DeploymentsSeen,
     DeploymentsTold,
     Downward,
@@ -75,6 +76,7 @@ _OWNER_WAIT = 1.0
 _ASK_AGAIN = 0.05
 _VERDICT_WAIT = 2.0
 _QUESTIONS = 1_000
+_REJECTED_AGAIN = 1.0
 _SEEN = 10_000
 _SEEN_AGAIN = 3_600.0
 _WAITERS = 2_000
@@ -143,6 +145,7 @@ class Worker:
         self._slowed = 0
         self._recorded = 0  # records that the supervisor has been sent
         self._may_record = 0
+        self._rejected: dict[str, float] = {}  # backend → when its refusal is told of again, monotonic
         self._seen: dict[str, float] = {}  # thumbprint → when it is told of again, monotonic
         self._serving = trio.CancelScope()
         self._connections: trio.Nursery
@@ -204,7 +207,7 @@ class Worker:
             case Snapshot():
                 self._adopt(message)
             case UpstreamCredentials():
-                self.credentials = message.by_name
+                self._take_credentials(message.by_name, now)
             case SigningKeys():
                 self.known.signing_keys = message.by_issuer
             case ClientKeys():
@@ -248,6 +251,15 @@ class Worker:
     def _keep_to(self, told: BreakerTold, now: float) -> None:
         key = told.backend, told.deployment
         self.announce(self.router.breakers.told(key, told.state, told.reason, now + told.seconds, now))
+
+    def _take_credentials(self, credentials: dict[str, UpstreamCredential], now: float) -> None:
+        """Use them from the next request on; what was set aside for one that is renewed is asked at once."""
+        before, self.credentials = self.credentials, credentials
+        if self._listener is not None:
+            renewed = {name for name, held in credentials.items() if held != before.get(name)}
+            backends = {backend.name for backend in self.view.backends.values() if backend.credential in renewed}
+            for change in self.router.breakers.forgive(backends, now):
+                self.announce(change)
 
     def _adopt(self, snapshot: Snapshot) -> None:
         """Serve under a new version from the next request on."""
@@ -464,6 +476,19 @@ class Worker:
                     change.asked,
                 )
             )
+
+    def credential_rejected(self, name: str, sent: UpstreamCredential, backend: str) -> bool:
+        """A backend did not take what it was sent: the supervisor hears of it, though not of each time.
+
+        True if another is in force by now, so that there is nothing to tell.
+        """
+        if self.credentials.get(name) != sent:
+            return True
+        now = time.monotonic()
+        if self._rejected.get(backend, 0.0) <= now:
+            self._rejected[backend] = now + _REJECTED_AGAIN
+            self._channel.post(CredentialRejected(name, sent.fingerprint, backend))
+        return False
 
     def report(self) -> None:
         if self._slots:

@@ -104,7 +104,7 @@ class Breaker:
             return None
         if outcome is Outcome.THROTTLED:
             self._throttle(outcome, now, wait)
-        elif outcome is Outcome.MISCONFIGURED:
+        elif outcome.ours:
             self._misconfigure(outcome, now)
         elif probe or self.state is State.CLOSED:
             if outcome.value.breaker:
@@ -137,6 +137,19 @@ class Breaker:
         self.reason = THROTTLED_LONG
         if self.state is State.CLOSED:
             self.state = State.OPEN
+
+    def forgive(self, now: float) -> bool:
+        """Another credential is there: what was set aside for the old one may be asked at once.
+
+        True if that is to be announced: what has failed besides remains to be probed.
+        If it is set aside again, that is for longer than before.
+        """
+        rejected = self.why is Unavailable.MISCONFIGURED and self.reason == Outcome.CREDENTIAL_REJECTED.reason
+        if not rejected or now >= self.until:
+            return False
+        self.until = self._said = now
+        self.reason = "credential_renewed"
+        return self.state is State.CLOSED
 
     def _misconfigure(self, outcome: Outcome, now: float) -> None:
         """Twice as long each time; those that were under way together count as one."""

@@ -1,6 +1,6 @@
 """How every deployment stands at this worker: their breakers, and what there is to announce of them. Pure."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 
 import msgspec
 
@@ -86,6 +86,14 @@ class Breakers:
         if breaker is None or not breaker.told(word, reason, until, now):
             return None
         return Change(*key, State.CLOSED.value, reason, breaker.until)
+
+    def forgive(self, backends: Container[str], now: float) -> list[Change]:
+        """Another credential is there for these backends; the changes to announce."""
+        return [
+            Change(*key, breaker.word(now), breaker.reason, breaker.until)
+            for key, breaker in self._breakers.items()
+            if key[0] in backends and breaker.forgive(now)
+        ]
 
     def view(self, now: float) -> list[Standing]:
         """How every deployment stands."""

@@ -132,7 +132,7 @@ class Load:
             since.failed += 1
         elif outcome is Outcome.THROTTLED:
             since.throttled += 1
-        elif outcome is not Outcome.MISCONFIGURED and outcome is not Outcome.NO_CREDENTIAL:
+        elif not outcome.ours and outcome is not Outcome.NO_CREDENTIAL:
             return
         since.last_error = outcome.reason
 

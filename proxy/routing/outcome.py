@@ -3,7 +3,7 @@
 The design's rule is "429 is not a failure": a throttled deployment is unavailable until the time it named, and only
 connection errors, time-outs and 5xx count for its breaker (a first byte that does not come, only where it is a
 stream's: a whole answer may take its time). 401, 403 and 404 `DeploymentNotFound` are our own
-misconfiguration there. Everything else in 4xx is the client's.
+misconfiguration there; a 401 may be mended by a credential that is renewed. Everything else in 4xx is the client's.
 """
 
 from datetime import UTC
@@ -40,6 +40,7 @@ class Outcome(Enum):
     THROTTLED = Effect("throttled", False, Retry.ALWAYS)
     BACKEND_ERROR = Effect("backend_error", True, Retry.IF_SAFE)
     MISCONFIGURED = Effect("misconfigured", False, Retry.ALWAYS)
+    CREDENTIAL_REJECTED = Effect("credential_rejected", False, Retry.ALWAYS)
     NO_CREDENTIAL = Effect("no_credential", False, Retry.ALWAYS)
     CONNECT_FAILED = Effect("connect_failed", True, Retry.ALWAYS)
     CONNECT_TIMEOUT = Effect("connect_timeout", True, Retry.ALWAYS)
@@ -54,6 +55,11 @@ class Outcome(Enum):
     @property
     def reason(self) -> str:
         return self.value.reason
+
+    @property
+    def ours(self) -> bool:
+        """We are misconfigured at that backend."""
+        return self is Outcome.MISCONFIGURED or self is Outcome.CREDENTIAL_REJECTED
 
 
 class _Error(msgspec.Struct):
@@ -80,7 +86,9 @@ def classify_status(status: int, code: str | None) -> Outcome:
     """Whose fault a status of 400 or more is. 408 is a backend that gave up on us, as a 5xx is."""
     if status == 429:
         return Outcome.THROTTLED
-    if status in (401, 403) or (status == 404 and code == "DeploymentNotFound"):
+    if status == 401:
+        return Outcome.CREDENTIAL_REJECTED
+    if status == 403 or (status == 404 and code == "DeploymentNotFound"):
         return Outcome.MISCONFIGURED
     if status >= 500 or status == 408:
         return Outcome.BACKEND_ERROR

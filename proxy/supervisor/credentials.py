@@ -2,7 +2,8 @@
 
 A token is renewed in the middle of its remaining life, in a thread and bounded in time. While its source is out, it
 serves for as long as it is valid, and the source is asked again every 1 to 30 seconds. Failure, the end of what served
-meanwhile, and recovery are each announced once.
+meanwhile, and recovery are each announced once. One that a backend does not take is renewed before its time: once for
+all who say so, and ever more rarely where that does not help.
 """
 
 import math
@@ -21,6 +22,8 @@ _FIRST_BACKOFF = 1.0
 _BACKOFF_AT_MOST = 30.0
 _KEY_LIFE = 3600.0  # a key never expires, but the file it is in may be replaced
 _LOOK_AT_CLOCK = 60.0
+_REJECTED_FOR = 60.0
+_REJECTED_AT_MOST = 600.0
 
 Obtain = Callable[[], Awaitable[UpstreamCredential]]
 
@@ -34,6 +37,23 @@ def in_thread(name: str, credential: Credential) -> Obtain:
         return await trio.to_thread.run_sync(source, abandon_on_cancel=True, limiter=limiter)
 
     return obtain
+
+
+class _Rejections:
+    """How often a credential may be renewed because it was not taken. Times are monotonic seconds."""
+
+    def __init__(self) -> None:
+        self._until = -math.inf
+        self._wait = _REJECTED_FOR
+
+    def may_renew(self, now: float) -> bool:
+        """At first once a minute; where that does not help, half as often each time, down to once in ten minutes."""
+        if now < self._until:
+            return False
+        helped = now - self._until > self._wait
+        self._wait = _REJECTED_FOR if helped else min(self._wait * 2, _REJECTED_AT_MOST)
+        self._until = now + self._wait
+        return True
 
 
 class Refresher:
@@ -62,6 +82,8 @@ class Refresher:
         self._obtainer = obtainer
         self._wall = wall
         self._uniform = uniform
+        self._asleep: dict[str, trio.Event] = {}  # by name, those that wait for their time; set: it has come
+        self._rejections: dict[str, _Rejections] = {}
         self._tasks: dict[str, trio.CancelScope] = {}
         self._announced: dict[str, bool] = {}  # failures, and whether there was something to serve with
         self._changed = trio.Event()
@@ -95,9 +117,20 @@ class Refresher:
                 continue
             if name in self._tasks:
                 self._tasks.pop(name).cancel()
+            self._asleep.pop(name, None)
+            self._rejections.pop(name, None)
         self._definitions = dict(credentials)
         self._adopt({name: held for name, held in self.current.items() if name in credentials})
         self._changed.set()
+
+    def rejected(self, name: str, fingerprint: bytes, backend: str) -> None:
+        """A backend does not take what is held of a credential: it is obtained anew, unless that was done just now."""
+        held, asleep = self.current.get(name), self._asleep.get(name)
+        if held is None or asleep is None or name in self.failing or held.fingerprint != fingerprint:
+            return
+        if self._rejections.setdefault(name, _Rejections()).may_renew(trio.current_time()):
+            self._announce(f"backend '{backend}' does not take credential '{name}' (401); it is obtained anew")
+            asleep.set()
 
     async def _keep(self, name: str, obtain: Obtain, scope: trio.CancelScope) -> None:
         backoff = _FIRST_BACKOFF
@@ -120,7 +153,7 @@ class Refresher:
                     wait = self._until_refresh(fresh)
                     backoff = _FIRST_BACKOFF
                 self._check_first()
-                await self._sleep(wait)
+                await self._sleep(name, wait)
 
     async def _obtained(self, name: str, obtain: Obtain) -> UpstreamCredential:
         try:
@@ -166,11 +199,17 @@ class Refresher:
         left = fresh.expires - self._wall()
         return _KEY_LIFE if math.isinf(left) else max(1.0, left / 2 * (1 - self._uniform() / 10))
 
-    async def _sleep(self, seconds: float) -> None:
-        """Until `seconds` have passed by either clock: one stands still while the machine sleeps, one may be set."""
+    async def _sleep(self, name: str, seconds: float) -> None:
+        """Until `seconds` have passed by either clock: one stands still while the machine sleeps, one may be set.
+
+        Or until what is held is of no use.
+        """
+        self._asleep[name] = useless = trio.Event()
         woken, due = trio.current_time() + seconds, self._wall() + seconds
-        while (left := min(woken - trio.current_time(), due - self._wall())) > 0:
-            await trio.sleep(min(left, _LOOK_AT_CLOCK))
+        while (left := min(woken - trio.current_time(), due - self._wall())) > 0 and not useless.is_set():
+            with trio.move_on_after(min(left, _LOOK_AT_CLOCK)):
+                await useless.wait()
+        self._asleep.pop(name, None)
 
     def _check_first(self) -> None:
         if self._definitions.keys() <= self.current.keys() | self.failing.keys():

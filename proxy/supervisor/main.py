@@ -26,6 +26,7 @@ from proxy.identity.known import AskCertificate, AskKeys, Settled
 from proxy.messages import (
     BreakerChanged,
     CertificateSeen,
+    CredentialRejected,
     DeploymentsSeen,
     Downward,
     KeysUsed,
@@ -286,6 +287,8 @@ class Supervisor:
                 self.breakers.changed(worker, message, now)
             case DeploymentsSeen():
                 self.live.hear(worker, message)
+            case CredentialRejected():
+                self._refresher.rejected(message.name, message.fingerprint, message.backend)
             case CertificateSeen():
                 self.expiry.saw(message)
             case AskKeys():

@@ -182,7 +182,7 @@ def test_a_webhook_hears_what_happens(tmp_path: Path, pki: Pki, mock: MockProces
             assert wait_for(lambda: _posted(hook, "configuration_reloaded"))["facts"] == {"version": 2}
             running.config.write_text(text + "[nonsense]\n")
             assert "nonsense" in wait_for(lambda: _posted(hook, "configuration_refused"))["message"]
-            mock.fault("error", instance="swc", status=401, code="401", times=1)
+            mock.fault("error", instance="swc", status=403, code="403", times=1)
             running.raw(ask(1))
             opened = wait_for(lambda: _posted(hook, "breaker_opened"))
             assert opened["facts"] == {"backend": "swc", "deployment": "gpt-4o", "reason": "misconfigured"}

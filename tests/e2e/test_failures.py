@@ -49,7 +49,7 @@ def newest(gateway: Gateway, head: bytes) -> dict[str, Any]:
         ({"kind": "error", "status": 408}, "backend_error"),
         ({"kind": "throttle", "retry_after_ms": 40}, "throttled"),
         ({"kind": "throttle"}, "throttled"),
-        ({"kind": "error", "status": 401, "code": "401"}, "misconfigured"),
+        ({"kind": "error", "status": 401, "code": "401"}, "credential_rejected"),
         ({"kind": "error", "status": 403, "code": "403"}, "misconfigured"),
         ({"kind": "error", "status": 404, "code": "DeploymentNotFound"}, "misconfigured"),
     ],

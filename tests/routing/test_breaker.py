@@ -15,6 +15,7 @@ NOW = 1_000.0
 SETTINGS = Settings(failures=3, open_for=Seconds(4), open_at_most=Seconds(10))
 FAULTS = [outcome for outcome in Outcome if outcome.value.breaker]
 SUCCESSES = [Outcome.OK, Outcome.CLIENT_ERROR]
+OURS = [Outcome.MISCONFIGURED, Outcome.CREDENTIAL_REJECTED]
 NO_VERDICT = [Outcome.CANCELLED, Outcome.HEDGE_LOST, Outcome.NO_CREDENTIAL, Outcome.ANSWER_TIMEOUT]
 
 
@@ -51,7 +52,7 @@ def probing(now: float = NOW + 4) -> Breaker:
 
 
 def test_the_outcomes_are_all_of_some_kind() -> None:
-    kinds = [*FAULTS, *SUCCESSES, *NO_VERDICT, Outcome.THROTTLED, Outcome.MISCONFIGURED]
+    kinds = [*FAULTS, *SUCCESSES, *NO_VERDICT, Outcome.THROTTLED, *OURS]
     assert sorted(kinds, key=str) == sorted(Outcome, key=str)
 
 
@@ -79,7 +80,7 @@ def test_a_success_between_them_starts_the_row_again(outcome: Outcome) -> None:
     assert state(made) is State.CLOSED
 
 
-@pytest.mark.parametrize("outcome", [*NO_VERDICT, Outcome.THROTTLED, Outcome.MISCONFIGURED])
+@pytest.mark.parametrize("outcome", [*NO_VERDICT, Outcome.THROTTLED, *OURS])
 def test_what_is_no_fault_never_opens_it_and_ends_no_row(outcome: Outcome) -> None:
     made = breaker()
     attempt(made, Outcome.BACKEND_ERROR, NOW)
@@ -284,6 +285,31 @@ def test_a_configured_time_above_ten_minutes_is_kept() -> None:
     made = breaker(Settings(misconfigured_for=Seconds(3_600)))
     attempt(made, Outcome.MISCONFIGURED, NOW)
     assert made.until == NOW + 3_600
+
+
+def test_a_credential_that_is_renewed_is_tried_at_once_and_set_aside_for_longer_if_it_is_no_better() -> None:
+    made = breaker()
+    attempt(made, Outcome.CREDENTIAL_REJECTED, NOW)
+    assert made.unavailable(NOW + 1) is Unavailable.MISCONFIGURED
+    assert made.forgive(NOW + 1)
+    assert made.unavailable(NOW + 1) is None
+    assert not made.forgive(NOW + 1)
+    attempt(made, Outcome.CREDENTIAL_REJECTED, NOW + 1)
+    assert made.until == NOW + 61
+
+
+@pytest.mark.parametrize("outcome", [Outcome.THROTTLED, Outcome.MISCONFIGURED])
+def test_a_renewed_credential_mends_nothing_else(outcome: Outcome) -> None:
+    made = breaker()
+    attempt(made, outcome, NOW, 20.0)
+    until = made.until
+    assert not made.forgive(NOW + 1)
+    assert made.until == until
+    made = opened()
+    made.end(Outcome.CREDENTIAL_REJECTED, NOW, None, probe=False)
+    assert not made.forgive(NOW + 1)
+    assert made.unavailable(NOW + 1) is None
+    assert state(made) is State.OPEN  # what failed besides has to be probed
 
 
 def test_new_settings_hold_from_the_next_change_on() -> None:

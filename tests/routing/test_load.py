@@ -182,6 +182,7 @@ def test_only_what_is_new_is_told_and_told_once() -> None:
         (Outcome.BACKEND_ERROR, 1, 0, "backend_error"),
         (Outcome.CONNECT_FAILED, 1, 0, "connect_failed"),
         (Outcome.MISCONFIGURED, 0, 0, "misconfigured"),
+        (Outcome.CREDENTIAL_REJECTED, 0, 0, "credential_rejected"),
     ],
 )
 def test_how_requests_ended_is_told(outcome: Outcome, failed: int, throttled: int, error: str | None) -> None:

@@ -19,8 +19,8 @@ WALL = datetime(2026, 1, 15, 12, 0, 0, tzinfo=UTC).timestamp()
         (400, None, Outcome.CLIENT_ERROR),
         (400, "content_filter", Outcome.CLIENT_ERROR),
         (400, "DeploymentNotFound", Outcome.CLIENT_ERROR),
-        (401, None, Outcome.MISCONFIGURED),
-        (401, "401", Outcome.MISCONFIGURED),
+        (401, None, Outcome.CREDENTIAL_REJECTED),
+        (401, "401", Outcome.CREDENTIAL_REJECTED),
         (402, None, Outcome.CLIENT_ERROR),
         (403, None, Outcome.MISCONFIGURED),
         (403, "content_filter", Outcome.MISCONFIGURED),
@@ -56,6 +56,7 @@ def test_whose_fault_a_status_is(status: int, code: str | None, outcome: Outcome
         (Outcome.THROTTLED, "throttled", False, Retry.ALWAYS),
         (Outcome.BACKEND_ERROR, "backend_error", True, Retry.IF_SAFE),
         (Outcome.MISCONFIGURED, "misconfigured", False, Retry.ALWAYS),
+        (Outcome.CREDENTIAL_REJECTED, "credential_rejected", False, Retry.ALWAYS),
         (Outcome.NO_CREDENTIAL, "no_credential", False, Retry.ALWAYS),
         (Outcome.CONNECT_FAILED, "connect_failed", True, Retry.ALWAYS),
         (Outcome.CONNECT_TIMEOUT, "connect_timeout", True, Retry.ALWAYS),
@@ -73,7 +74,7 @@ def test_what_follows(outcome: Outcome, reason: str, breaker: bool, retry: Retry
 
 
 def test_no_outcome_is_another_name_for_one() -> None:
-    assert len(Outcome) == len(Outcome.__members__) == 15
+    assert len(Outcome) == len(Outcome.__members__) == 16
 
 
 @pytest.mark.parametrize(

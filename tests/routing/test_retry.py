@@ -16,6 +16,7 @@ ALWAYS = {
     Outcome.CONNECT_TIMEOUT,
     Outcome.THROTTLED,
     Outcome.MISCONFIGURED,
+    Outcome.CREDENTIAL_REJECTED,
     Outcome.NO_CREDENTIAL,
 }
 IF_SAFE = {Outcome.BACKEND_ERROR, Outcome.RESET_BEFORE_HEAD}

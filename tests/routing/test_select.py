@@ -242,6 +242,18 @@ def test_what_is_no_fault_is_announced_by_its_own_name(outcome: Outcome, state: 
     assert {s.backend: s for s in made.breakers.view(NOW + 100)}["swc-ptu"].state == "closed"
 
 
+def test_those_of_a_renewed_credential_are_announced_and_no_others() -> None:
+    made = router()
+    for name in ("swc-ptu", "swc-std"):
+        chosen = candidate(made, name)
+        made.started(chosen)
+        made.report(chosen, Outcome.CREDENTIAL_REJECTED, NOW)
+    (change,) = made.breakers.forgive({"swc-std", "fra-std"}, NOW + 1)
+    assert (change.backend, change.state, change.reason) == ("swc-std", "closed", "credential_renewed")
+    states = {s.backend: s.state for s in made.breakers.view(NOW + 1)}
+    assert (states["swc-std"], states["swc-ptu"]) == ("closed", "misconfigured")
+
+
 def test_what_is_in_flight_is_counted_for_each_deployment() -> None:
     made = router()
     chosen = candidate(made, "swc-std")

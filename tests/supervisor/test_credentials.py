@@ -175,6 +175,74 @@ async def test_a_token_that_has_expired_already_is_none(autojump_clock: MockCloc
         nursery.cancel_scope.cancel()
 
 
+# What a backend does not take.
+
+
+def held(kept: Kept) -> bytes:
+    return kept.refresher.current["gateway"].fingerprint
+
+
+async def test_what_a_backend_does_not_take_is_renewed_once_for_all_who_say_so(
+    kept: Kept, autojump_clock: MockClock
+) -> None:
+    await kept.refresher.first.wait()
+    await trio.sleep(10)
+    rejected = held(kept)
+    for _ in range(100):
+        kept.refresher.rejected("gateway", rejected, "swc")
+    await trio.sleep(1)
+    assert kept.identity.asked == [0, 10]
+    kept.refresher.rejected("gateway", rejected, "swc")  # by one who has not heard of the new one yet
+    await trio.sleep(1)
+    assert kept.identity.asked == [0, 10]
+    assert kept.announced == ["backend 'swc' does not take credential 'gateway' (401); it is obtained anew"]
+    assert [one["gateway"].value for one in kept.published] == ["Bearer 1", "Bearer 2"]
+    await trio.sleep(HOUR / 2)
+    assert len(kept.identity.asked) == 3  # at its usual time
+
+
+async def test_where_renewing_does_not_help_it_is_done_ever_more_rarely(kept: Kept, autojump_clock: MockClock) -> None:
+    kept.identity.life = 100 * HOUR
+    await kept.refresher.first.wait()
+    with trio.move_on_after(HOUR):
+        while True:
+            kept.refresher.rejected("gateway", held(kept), "swc")
+            await trio.sleep(1)
+    waits = pauses(kept.identity)[1:]
+    assert waits == sorted(waits)
+    assert waits[0] == pytest.approx(60, abs=2)
+    assert waits[-1] == pytest.approx(600, abs=2)
+    await trio.sleep(3 * HOUR)
+    for _ in range(2):  # long ago: it is as before
+        kept.refresher.rejected("gateway", held(kept), "swc")
+        await trio.sleep(61)
+    assert pauses(kept.identity)[-1] == pytest.approx(61, abs=2)
+
+
+async def test_a_source_that_is_out_is_not_hurried(kept: Kept, autojump_clock: MockClock) -> None:
+    await kept.refresher.first.wait()
+    kept.identity.fault = "out"
+    kept.refresher.rejected("gateway", held(kept), "swc")
+    await trio.sleep(0.5)
+    asked = len(kept.identity.asked)
+    assert kept.refresher.failing == {"gateway": "out"}
+    for _ in range(100):
+        kept.refresher.rejected("gateway", held(kept), "swc")
+    await trio.sleep(0.4)
+    assert len(kept.identity.asked) == asked
+    kept.identity.fault = None
+    await trio.sleep(2)
+    assert kept.refresher.current["gateway"].value != "Bearer 1"
+
+
+async def test_a_credential_that_nobody_knows_is_not_renewed(kept: Kept, autojump_clock: MockClock) -> None:
+    await kept.refresher.first.wait()
+    kept.refresher.rejected("another", held(kept), "swc")
+    kept.refresher.rejected("gateway", b"", "swc")
+    await trio.sleep(1)
+    assert kept.identity.asked == [0]
+
+
 # New definitions.
 
 
