@@ -28,6 +28,17 @@ class ServerCertificate(msgspec.Struct, frozen=True):
         return "ServerCertificate(…)"
 
 
+class ForwardProxy(msgspec.Struct, frozen=True):
+    """What backends are reached through. `authorization` is what it is shown, a header's value. Never printed."""
+
+    host: str
+    port: int
+    authorization: str | None = None
+
+    def __repr__(self) -> str:
+        return f"ForwardProxy({self.host}:{self.port})"
+
+
 class Tls(msgspec.Struct, frozen=True):
     """What a worker builds its server context from."""
 
@@ -61,6 +72,7 @@ class Snapshot(Message, frozen=True):
     audit_required: bool
     workers: int
     upstream: Upstream = Upstream()
+    forward_proxies: dict[str, ForwardProxy] = {}  # a backend's name → what it is reached through
 
 
 class UpstreamCredential(msgspec.Struct, frozen=True):

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from proxy.config.structs import Backend
-from proxy.messages import ServerCertificate, Snapshot
+from proxy.messages import ForwardProxy, ServerCertificate, Snapshot
 from proxy.wire.pool import Pool
 from proxy.wire.pump import Pump
 from proxy.wire.tls import backend_contexts
@@ -22,6 +22,7 @@ class Basis(NamedTuple):
     connect_to: str | None
     trust: bytes | None
     shown: ServerCertificate | None
+    proxy: ForwardProxy | None
 
 
 class Pools:
@@ -42,7 +43,7 @@ class Pools:
             pool = before.pop(backend.name, None) if same else None
             if pool is None:
                 contexts = contexts or backend_contexts(snapshot)
-                pool = Pool(self._pump, backend, contexts[backend.name])
+                pool = Pool(self._pump, backend, contexts[backend.name], proxy=bases[backend.name].proxy)
             pool.warmth.target = snapshot.upstream.warm
             self.by_name[backend.name] = pool
         for pool in before.values():
@@ -62,4 +63,5 @@ class Pools:
 
 def _basis(backend: Backend, snapshot: Snapshot) -> Basis:
     trust = snapshot.trust[backend.ca] if backend.ca is not None else None
-    return Basis(backend.url, backend.connect_to, trust, snapshot.shown.get(backend.name))
+    name = backend.name
+    return Basis(backend.url, backend.connect_to, trust, snapshot.shown.get(name), snapshot.forward_proxies.get(name))

@@ -13,6 +13,15 @@ HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]{0,252}[A-Za-z0-9_.])?")
 
 def https_fault(text: str) -> str | None:
     """What keeps an address from being https with a host and nothing else."""
+    return _fault(text, "https")
+
+
+def http_fault(text: str) -> str | None:
+    """What keeps an address from being http with a host and nothing else."""
+    return _fault(text, "http")
+
+
+def _fault(text: str, scheme: str) -> str | None:
     try:
         url = urlsplit(text)
         host, port = url.hostname, url.port
@@ -24,8 +33,8 @@ def https_fault(text: str) -> str | None:
             ip_address(host)
     except ValueError:
         return "is no URL"
-    if url.scheme != "https":
-        return f"{quoted(text)} is not https"
+    if url.scheme != scheme:
+        return f"{quoted(text)} is not {scheme}"
     if url.path not in ("", "/"):
         return f"{quoted(text)} has a path"
     return f"{quoted(text)} has port 0" if port == 0 else None

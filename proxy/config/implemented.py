@@ -16,7 +16,6 @@ NEUTRAL: dict[type[Table], dict[str, tuple[object, ...]]] = {
     structs.State: {"redis": (None,)},
     structs.Client: {"on_disconnect": ("cancel",), "backends": ((),), "tiers": ((),), "routes": ({},)},
     structs.Limits: {"tokens_per_day": (None,), "priority": ("interactive",)},
-    structs.Backend: {"forward_proxy": (None,)},
     structs.Deployment: {
         "operations": ((),),
         "api_versions": (None,),
@@ -33,8 +32,6 @@ NEUTRAL: dict[type[Table], dict[str, tuple[object, ...]]] = {
     structs.Queueing: {"wait": (2,), "size": (1_000,)},
     structs.HealthProbes: {"every": (30,), "within": (5,)},
     structs.Upstream: {
-        "forward_proxy": (None,),
-        "forward_proxy_credential": (None,),
         "forward_proxy_ca": (None,),
     },
 }

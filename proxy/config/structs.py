@@ -246,7 +246,7 @@ class Backend(Table, frozen=True, kw_only=True):
     connect_to: str | None = None  # host and port of a private endpoint; what is asked for and verified stays `url`'s
     client_certificate: str | None = None  # shown to the backend
     client_key: str | None = None  # absent: in the file of the certificate
-    forward_proxy: str | None = None  # http(s)://host:port; absent: `upstream.forward_proxy`; "none": none
+    forward_proxy: str | None = None  # http://host:port; absent: `upstream.forward_proxy`; "none": none
 
 
 class Deployment(Table, frozen=True, kw_only=True):
@@ -331,9 +331,9 @@ class Upstream(Table, frozen=True, kw_only=True):
     """The connections to all backends."""
 
     warm: int = 2  # kept open to each backend, a worker; 0: none are opened ahead
-    forward_proxy: str | None = None  # http(s)://host:port that backends are reached through
+    forward_proxy: str | None = None  # http://host:port that backends are reached through, by CONNECT
     forward_proxy_credential: SecretRef | None = None  # "user:password" for it
-    forward_proxy_ca: str | None = None
+    forward_proxy_ca: str | None = None  # of a proxy that speaks TLS itself
 
 
 class Forward(Table, frozen=True, kw_only=True):

@@ -21,6 +21,7 @@ from proxy.config import (
     rotation,
     routing,
     structs,
+    upstream,
 )
 from proxy.config.address import HOST, is_network
 from proxy.config.names import named, secret, unique
@@ -76,6 +77,7 @@ def problems(config: Config, now: datetime) -> Iterator[Problem]:
     yield from outbound.problems(config.audit)
     yield from credentials.problems(config, now)
     yield from backends.problems(config, now)
+    yield from upstream.problems(config)
     yield from models.problems(config)
     yield from routing.problems(config.routing)
     yield from unique("issuers", (issuer.name for issuer in config.issuers))

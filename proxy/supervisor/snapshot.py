@@ -8,12 +8,13 @@ import msgspec
 from proxy.config.revocation import is_url
 from proxy.config.structs import Backend, Config, KeyVaultRef, Listen
 from proxy.messages import ServerCertificate, Snapshot, Tls
+from proxy.supervisor.forward_proxies import forward_proxies
 
 Held = Mapping[KeyVaultRef, ServerCertificate]
 
 
 def build(config: Config, version: int, workers: int, held: Held, users_key: bytes) -> Snapshot:
-    """`held` has the certificates that are not in files. Raises `OSError` for a file that cannot be read."""
+    """`held` has the certificates that are not in files. Raises `OSError` for a file or secret that cannot be read."""
     listen = config.listen
     trust = {backend.ca for backend in config.backends if backend.ca is not None}
     return Snapshot(
@@ -43,6 +44,7 @@ def build(config: Config, version: int, workers: int, held: Held, users_key: byt
         audit_required=config.audit.required,
         workers=workers,
         upstream=config.upstream,
+        forward_proxies=forward_proxies(config),
     )
 
 
@@ -69,6 +71,8 @@ def files(config: Config) -> list[Path]:
         refs = (credential.secret, credential.key, credential.certificate_password)
         paths += [ref.file for ref in refs if ref is not None and ref.file is not None]
         paths += [credential.certificate] if credential.certificate is not None else []
+    proof = config.upstream.forward_proxy_credential
+    paths += [proof.file] if proof is not None and proof.file is not None else []
     return [Path(path) for path in dict.fromkeys(paths)]
 
 

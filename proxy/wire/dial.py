@@ -7,15 +7,23 @@ import socket
 
 import trio
 
+from proxy.messages import ForwardProxy
 from proxy.wire.eyeballs import first_to_answer
 from proxy.wire.resolve import Address, Addresses
+from proxy.wire.tunnel import open_tunnel
 
 
 class Dialer:
-    """Connects to a host. `addresses` are kept fresh by whoever runs the worker."""
+    """Connects to a host, through a forward proxy if there is one.
 
-    def __init__(self, host: str, port: int) -> None:
-        self.addresses = Addresses(host, port)
+    `addresses`, of whichever is connected to, are kept fresh by whoever runs the worker.
+    """
+
+    def __init__(self, host: str, port: int, proxy: ForwardProxy | None = None) -> None:
+        self.addresses = Addresses(host, port) if proxy is None else Addresses(proxy.host, proxy.port)
+        self._host = host
+        self._port = port
+        self._proxy = proxy
 
     async def dial(self) -> socket.socket:
         """A connection, non-blocking. Raises `OSError`."""
@@ -27,6 +35,12 @@ class Dialer:
             raise
         if place:
             self.addresses.late(addresses[:place])
+        if self._proxy is not None:
+            try:
+                await open_tunnel(sock, self._host, self._port, self._proxy)
+            except BaseException:
+                sock.close()
+                raise
         return sock
 
 

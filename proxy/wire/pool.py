@@ -15,6 +15,7 @@ import trio
 
 from proxy.config.address import dialled
 from proxy.config.structs import Backend
+from proxy.messages import ForwardProxy
 from proxy.wire.dial import Dialer
 from proxy.wire.link import Link, LinkClosed, LinkTimeout
 from proxy.wire.pump import Pump
@@ -49,12 +50,19 @@ class BackendLink(Link):
 class Pool:
     """The connections of one backend, of which `warm` are kept idle. `name` is the backend's."""
 
-    def __init__(self, pump: Pump, backend: Backend, context: ssl.SSLContext, warm: int = 0) -> None:
+    def __init__(
+        self,
+        pump: Pump,
+        backend: Backend,
+        context: ssl.SSLContext,
+        warm: int = 0,
+        proxy: ForwardProxy | None = None,
+    ) -> None:
         self.name = backend.name
         self.warmth = Warmth(warm, random.random)
         self._pump = pump
         self._context = context
-        self._dialer = Dialer(*dialled(backend))
+        self._dialer = Dialer(*dialled(backend), proxy)
         self._idle: list[BackendLink] = []
         self._session: ssl.SSLSession | None = None
         self._closed = False

@@ -1,7 +1,9 @@
 """Connections to backends, whole: opened before anybody asks, kept over a reload, and never where a request says."""
 
 import json
+from base64 import b64encode
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +12,7 @@ from certs.pki import Pki
 from tests.e2e.gateway import Gateway, azure, config_text, gateway, wait_for
 from tests.e2e.test_failures import ask, split
 from tests.e2e.test_hostile import request
+from tests.forward_proxy import forward_proxy
 
 WARM = 3
 
@@ -77,3 +80,26 @@ def test_a_redirect_is_the_clients_to_follow(calm: Gateway, quiet: MockProcess) 
     quiet.fault("error", status=307)
     assert split(calm.raw(ask()))[0] == 307
     assert len(quiet.received()) == 1
+
+
+def test_through_a_forward_proxy(tmp_path: Path, pki: Pki, quiet: MockProcess) -> None:
+    quiet.clear()
+    quiet.forget()
+    (tmp_path / "proxy.secret").write_text("user:hunter2-of-the-proxy\n")
+    with forward_proxy() as through:
+        more = f'[upstream]\nforward_proxy = "{through.url}"\nforward_proxy_credential = {{ file = "proxy.secret" }}'
+        text = config_text(pki, quiet, more=more).replace("workers = 2", "workers = 1")
+        own = 'region = "francecentral"\n'
+        text = text.replace(own, own + 'forward_proxy = "none"\n')
+        with gateway(tmp_path, pki, quiet, text) as running:
+            assert split(running.raw(ask()))[0] == 200
+            assert split(running.raw(ask(stream=True)))[0] == 200
+            assert {received["instance"] for received in quiet.received()} == {"swc"}
+            told = running.log + json.dumps(running.records()) + running.api("GET", "/api/status").text
+    proof = b64encode(b"user:hunter2-of-the-proxy").decode()
+    place = quiet.urls["swc"].removeprefix("https://")
+    head = f"CONNECT {place} HTTP/1.1\r\nHost: {place}\r\nProxy-Authorization: Basic {proof}\r\n\r\n"
+    assert set(through.heads) == {head.encode()}
+    assert "hunter2" not in told
+    assert proof not in told
+    assert "proxy-authorization" not in json.dumps(quiet.received()).lower()
