@@ -10,21 +10,34 @@ import httpx
 
 from proxy.config.address import dialled
 from proxy.config.structs import Backend
+from proxy.messages import ForwardProxy
 
 
-def backend_client(backend: Backend, context: ssl.SSLContext, within: float) -> httpx.AsyncClient:
+def backend_client(
+    backend: Backend, context: ssl.SSLContext, within: float, proxy: ForwardProxy | None = None
+) -> httpx.AsyncClient:
     """A client whose addresses are relative to the backend's; `context` is that of `proxy.wire.tls`.
+
+    Through a forward proxy it asks for the host of the backend's `url`, wherever `connect_to` leads: httpx has no way
+    to verify another name than the one a tunnel leads to.
 
     Each step of a request may take `within` seconds; whoever uses it bounds the whole. A handshake that is given up by
     this time-out is closed, which one that is cancelled from outside is not until its memory is collected.
     """
     return httpx.AsyncClient(
         base_url=backend.url,
-        transport=_Dialled(backend, context),
+        transport=_Dialled(backend, context) if proxy is None else _tunnelled(context, proxy),
         follow_redirects=False,
         trust_env=False,
         timeout=within,
     )
+
+
+def _tunnelled(context: ssl.SSLContext, proxy: ForwardProxy) -> httpx.AsyncHTTPTransport:
+    host = f"[{proxy.host}]" if ":" in proxy.host else proxy.host
+    headers = {} if proxy.authorization is None else {"proxy-authorization": proxy.authorization}
+    through = httpx.Proxy(f"http://{host}:{proxy.port}", headers=headers)
+    return httpx.AsyncHTTPTransport(verify=context, trust_env=False, proxy=through)
 
 
 class _Dialled(httpx.AsyncBaseTransport):

@@ -16,10 +16,11 @@ import trio
 from proxy.config.revocation import is_url
 from proxy.config.structs import Backend, Config, Issuer
 from proxy.identity.crl import CRL_AT_MOST, CrlUnusable, read_crls
-from proxy.messages import UpstreamCredential
+from proxy.messages import ForwardProxy, UpstreamCredential
 from proxy.supervisor.backend_client import backend_client
 from proxy.supervisor.credential_sources import CredentialFailed, Source, build
 from proxy.supervisor.discovery import KeysUnavailable, fetch_keys
+from proxy.supervisor.forward_proxies import forward_proxies
 from proxy.supervisor.key_vault import Ask, VaultFailed, asking, references
 from proxy.supervisor.revocation.fetch import FetchFailed, Place, client, fetch
 from proxy.supervisor.snapshot import shown_to
@@ -49,7 +50,10 @@ def check(config: Config, *, within: float = _WITHIN) -> int:
         ask = asking(ref, config.key_vault, config.credentials[config.key_vault.credential])
         attempts[f"certificate {ref.name} of {ref.key_vault}"] = _certificate(ask)
     failures = trio.run(_try_all, attempts, within)
-    backends = {f"backend {each.name}": _backend(each, obtained, within) for each in config.backends}
+    proxies = forward_proxies(config)
+    backends = {
+        f"backend {each.name}": _backend(each, obtained, within, proxies.get(each.name)) for each in config.backends
+    }
     failures |= trio.run(_try_all, backends, within)
     for what in (*attempts, *backends):
         failure = failures.get(what)
@@ -128,7 +132,9 @@ def _certificate(ask: Ask) -> Callable[[], None]:
     return run
 
 
-def _backend(backend: Backend, obtained: Mapping[str, UpstreamCredential], within: float) -> Callable[[], None]:
+def _backend(
+    backend: Backend, obtained: Mapping[str, UpstreamCredential], within: float, proxy: ForwardProxy | None
+) -> Callable[[], None]:
     """Its models, which cost no token: asked for as the gateway would, by the credential if that was obtained.
 
     Any answer shows that it is there; one that refuses the credential is a failure.
@@ -138,7 +144,7 @@ def _backend(backend: Backend, obtained: Mapping[str, UpstreamCredential], withi
         credential = obtained.get(backend.credential)
         headers = {} if credential is None else {credential.header: credential.value}
         with trio.fail_after(2 * within):
-            client = backend_client(backend, context, within)
+            client = backend_client(backend, context, within, proxy)
             async with client as http, http.stream("GET", _MODELS, headers=headers) as answer:
                 return answer.status_code
 
@@ -150,6 +156,10 @@ def _backend(backend: Backend, obtained: Mapping[str, UpstreamCredential], withi
             raise Failed(f"no answer within {within:g} s") from None
         except httpx.TimeoutException:
             raise Failed(f"no answer within {within:g} s") from None
+        except httpx.ProxyError as error:
+            status_of_it = str(error)[:3]  # what follows is the proxy's own
+            what = f"answered {status_of_it}" if status_of_it.isdecimal() else "fails"
+            raise Failed(f"the forward proxy {what}") from None
         except (httpx.HTTPError, OSError) as error:
             raise Failed(_unreachable(error)) from None
         if status in (401, 403) and backend.credential in obtained:

@@ -4,6 +4,7 @@ import math
 import socket
 import ssl
 import threading
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -11,10 +12,11 @@ import msgspec
 import pytest
 
 from certs.pki import Pki, build
-from proxy.config.structs import Backend, ClientCertificates, Config, Credential, Listen
+from proxy.config.structs import Backend, ClientCertificates, Config, Credential, Listen, SecretRef, Upstream
 from proxy.messages import UpstreamCredential
 from proxy.supervisor import online
 from proxy.supervisor.credential_sources import CredentialFailed
+from tests.forward_proxy import ESTABLISHED, forward_proxy
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +133,25 @@ def test_a_backend_at_a_private_endpoint(pki: Pki, capsys: pytest.CaptureFixture
     with listening(speak_tls(pki)) as port:
         assert online.check(backend(443, pki.server_root, "aoai.example", connect_to=f"127.0.0.1:{port}")) == 1
     assert "its certificate is not trusted: Hostname mismatch" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("answer", "code"), [(ESTABLISHED, 0), (b"HTTP/1.1 407 No\r\ncontent-length: 0\r\n\r\n", 1)])
+def test_a_backend_through_a_forward_proxy(
+    pki: Pki, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], answer: bytes, code: int
+) -> None:
+    monkeypatch.setenv("PROXY_SECRET", "user:hunter2")
+    with forward_proxy(answer) as through, listening(speak_tls(pki)) as port:
+        made = backend(port, pki.server_root)
+        ref = SecretRef(env="PROXY_SECRET")
+        upstream = Upstream(forward_proxy=through.url, forward_proxy_credential=ref)
+        assert online.check(msgspec.structs.replace(made, upstream=upstream)) == code
+    (head,) = through.heads
+    assert head.startswith(f"CONNECT localhost:{port} HTTP/1.1\r\n".encode())
+    assert b"Basic " + b64encode(b"user:hunter2") in head
+    out, err = capsys.readouterr()
+    assert out == ("" if code else "backend swc: ok\n")
+    assert err == ("backend swc: failed: the forward proxy answered 407\n" if code else "")
+    assert "hunter2" not in out + err
 
 
 def test_a_backend_whose_certificate_is_not_trusted(pki: Pki, capsys: pytest.CaptureFixture[str]) -> None:
