@@ -156,10 +156,6 @@ def _backend(
             raise Failed(f"no answer within {within:g} s") from None
         except httpx.TimeoutException:
             raise Failed(f"no answer within {within:g} s") from None
-        except httpx.ProxyError as error:
-            status_of_it = str(error)[:3]  # what follows is the proxy's own
-            what = f"answered {status_of_it}" if status_of_it.isdecimal() else "fails"
-            raise Failed(f"the forward proxy {what}") from None
         except (httpx.HTTPError, OSError) as error:
             raise Failed(_unreachable(error)) from None
         if status in (401, 403) and backend.credential in obtained:
@@ -177,7 +173,6 @@ def _unreachable(error: BaseException) -> str:
     if isinstance(error, ssl.SSLError):
         return f"it does not speak TLS as expected: {error.reason or 'no reason given'}"
     if isinstance(error, OSError):
-        number = error.errno or 0  # that of a name which cannot be resolved is negative
-        why = os.strerror(number) if number > 0 else error.strerror or type(error).__name__
-        return f"it cannot be reached: {why}"
+        why, plain = error.strerror or type(error).__name__, os.strerror(abs(error.errno or 0))
+        return f"it cannot be reached: {plain if why.endswith(plain) else why}"  # trio puts the address before it
     return f"it does not answer as expected ({type(error).__name__})"

@@ -23,7 +23,11 @@ def connect_request(host: str, port: int, proxy: ForwardProxy) -> bytes:
 
 async def open_tunnel(sock: socket.socket, host: str, port: int, proxy: ForwardProxy) -> None:
     """Have the proxy at the far end of `sock` connect to a host. Raises `OSError` if it does not."""
-    stream = trio.socket.from_stdlib_socket(sock)
+    await tunnel_through(trio.socket.from_stdlib_socket(sock), host, port, proxy)
+
+
+async def tunnel_through(stream: trio.socket.SocketType, host: str, port: int, proxy: ForwardProxy) -> None:
+    """The same over a socket that is trio's already."""
     request = connect_request(host, port, proxy)
     while request:
         request = request[await stream.send(request) :]

@@ -150,8 +150,17 @@ def test_a_backend_through_a_forward_proxy(
     assert b"Basic " + b64encode(b"user:hunter2") in head
     out, err = capsys.readouterr()
     assert out == ("" if code else "backend swc: ok\n")
-    assert err == ("backend swc: failed: the forward proxy answered 407\n" if code else "")
+    assert err == ("backend swc: failed: it cannot be reached: the forward proxy answered 407\n" if code else "")
     assert "hunter2" not in out + err
+
+
+def test_a_private_endpoint_behind_a_forward_proxy(pki: Pki, capsys: pytest.CaptureFixture[str]) -> None:
+    """The tunnel leads to the endpoint; what is verified through it is the backend's own name."""
+    with forward_proxy() as through, listening(speak_tls(pki)) as port:
+        made = backend(443, pki.server_root, "mock.localhost", connect_to=f"127.0.0.1:{port}")
+        assert online.check(msgspec.structs.replace(made, upstream=Upstream(forward_proxy=through.url))) == 0
+        assert through.heads[0].startswith(f"CONNECT 127.0.0.1:{port} HTTP/1.1\r\n".encode())
+    assert capsys.readouterr() == ("backend swc: ok\n", "")
 
 
 def test_a_backend_whose_certificate_is_not_trusted(pki: Pki, capsys: pytest.CaptureFixture[str]) -> None:
