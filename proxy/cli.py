@@ -182,6 +182,8 @@ def _backend_commands(commands: "_Commands") -> None:
 def _reaches_gateway(parser: argparse.ArgumentParser, default: object) -> None:
     """`default` SUPPRESS: what was given before the action stands."""
     parser.add_argument("--config", type=Path, metavar="FILE", default=default, help="the gateway's configuration")
+    where = "where the admin address is reached, if not as configured"
+    parser.add_argument("--address", metavar="HOST:PORT", default=default, help=where)
     tls = "for an admin address with TLS: "
     parser.add_argument("--certificate", type=Path, metavar="FILE", default=default, help=f"{tls}yours, in PEM")
     parser.add_argument("--key", type=Path, metavar="FILE", default=default, help=f"{tls}its key, if not in that file")

@@ -95,7 +95,7 @@ class DeploymentStatus(_Shown, frozen=True):
     @property
     def usable(self) -> bool:
         """Whether new requests may go there."""
-        return self.state != "open" and self.drained is None
+        return self.state != "open" and self.drained is None and self.weight > 0
 
 
 class BackendsStatus(_Shown, frozen=True):

@@ -36,9 +36,13 @@ class NotDone(CannotAsk):
     """It was asked, and would not."""
 
 
-class Shows(msgspec.Struct, frozen=True, kw_only=True):
-    """What a command shows an admin address that has TLS. `ca`: what its certificate is from; None: the system's."""
+class Reach(msgspec.Struct, frozen=True, kw_only=True):
+    """How the admin address is reached: at `address`, if not as it is configured, and, where it has TLS, with what.
 
+    `ca`: the authority of its certificate; None: the system's.
+    """
+
+    address: str | None = None
     certificate: Path | None = None
     key: Path | None = None
     ca: Path | None = None
@@ -55,9 +59,12 @@ class _Refusal(msgspec.Struct):
 class AdminClient:
     """Asks the gateway whose configuration has `admin`. Raises `CannotAsk` if that cannot even be tried."""
 
-    def __init__(self, admin: Admin, shows: Shows | None = None) -> None:
-        shows = shows or Shows()
-        host, port = parse_address(admin.address)
+    def __init__(self, admin: Admin, reach: Reach | None = None) -> None:
+        reach = reach or Reach()
+        try:
+            host, port = parse_address(reach.address or admin.address)
+        except ValueError as error:
+            raise CannotAsk(str(error)) from None
         host = _ANY.get(host, host)
         secure = admin.certificate is not None
         self._where = f"{'https' if secure else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
@@ -65,7 +72,7 @@ class AdminClient:
         self._http = httpx.Client(
             base_url=self._where,
             headers={"authorization": f"Bearer {_token(admin)}"},
-            verify=_context(shows) if secure else False,
+            verify=_context(reach) if secure else False,
             timeout=_WITHIN,
             trust_env=False,
         )
@@ -115,12 +122,12 @@ def _place(admin: Admin) -> str:
     return admin.token.file if admin.token.file is not None else "admin.token"
 
 
-def _context(shows: Shows) -> ssl.SSLContext:
-    if shows.certificate is None:
+def _context(reach: Reach) -> ssl.SSLContext:
+    if reach.certificate is None:
         raise CannotAsk("the admin address asks for a client certificate: name yours with --certificate and --key")
     try:
-        context = ssl.create_default_context(cafile=shows.ca)
-        context.load_cert_chain(shows.certificate, shows.key, password=_none)
+        context = ssl.create_default_context(cafile=reach.ca)
+        context.load_cert_chain(reach.certificate, reach.key, password=_none)
     except ssl.SSLError as error:
         raise CannotAsk(f"the certificate, its key or the CA cannot be used: {error.reason}") from None
     except OSError as error:

@@ -22,7 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from proxy.admin.backends import BackendsStatus, DeploymentStatus, SetBreaker, SetWeight, Which
-from proxy.admin.client import AdminClient, NoAnswer, Shows
+from proxy.admin.client import AdminClient, NoAnswer, Reach
 from proxy.config.load import parse
 
 _EVERY = 1.0
@@ -76,8 +76,8 @@ def weight(arguments: argparse.Namespace) -> int:
 
 
 def _client(arguments: argparse.Namespace) -> AdminClient:
-    shows = Shows(certificate=arguments.certificate, key=arguments.key, ca=arguments.ca)
-    return AdminClient(parse(arguments.config).admin, shows)
+    reach = Reach(address=arguments.address, certificate=arguments.certificate, key=arguments.key, ca=arguments.ca)
+    return AdminClient(parse(arguments.config).admin, reach)
 
 
 def _all(client: AdminClient) -> BackendsStatus:

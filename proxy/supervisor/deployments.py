@@ -14,7 +14,7 @@ from proxy.record.metrics import FIRST_BYTE_BUCKETS
 from proxy.routing.candidate import Key
 from proxy.routing.shared import DeploymentSeen, DeploymentTold
 from proxy.supervisor.overrides import Overrides
-from proxy.supervisor.sliding import MINUTE, Counts, Lately, Minute, Percentiles
+from proxy.supervisor.sliding import Counts, Lately, Minute, Percentiles
 
 _RATE_WITHIN = 10.0
 _REPORTED_FOR = 60.0  # what a backend has reported of its minute says nothing after one
@@ -84,11 +84,12 @@ class _AtWorker:
 
 
 class _Deployment:
-    """What is kept of one. `departed`: what workers have sent that are gone since."""
+    """What is kept of one: what each worker does there, and all of them together, those that are gone included."""
 
     def __init__(self) -> None:
         self.workers: dict[int, _AtWorker] = {}
-        self.departed = Minute()
+        self.in_flight = 0
+        self.sent = Minute()
         self.remaining_tokens = _Reported()
         self.remaining_requests = _Reported()
         self.utilisation = _Reported()
@@ -97,8 +98,11 @@ class _Deployment:
 
     def seen(self, worker: int, told: DeploymentSeen, now: float) -> None:
         at = self.workers.setdefault(worker, _AtWorker())
+        self.in_flight += told.in_flight - at.in_flight
         at.in_flight = told.in_flight
-        at.sent.add(Counts(told.requests, told.tokens, told.failed, told.throttled), now)
+        counts = Counts(told.requests, told.tokens, told.failed, told.throttled)
+        at.sent.add(counts, now)
+        self.sent.add(counts, now)
         self.remaining_tokens.take(told.remaining_tokens, worker, now)
         self.remaining_requests.take(told.remaining_requests, worker, now)
         self.utilisation.take(told.utilisation, worker, now)
@@ -115,17 +119,19 @@ class _Deployment:
     def worker_gone(self, worker: int) -> None:
         gone = self.workers.pop(worker, None)
         if gone is not None:
-            self.departed.take(gone.sent)
+            self.in_flight -= gone.in_flight
 
-    def in_flight(self, but: int | None = None) -> int:
-        return sum(at.in_flight for worker, at in self.workers.items() if worker != but)
-
-    def sent(self, now: float, within: float = MINUTE, but: int | None = None) -> Counts:
-        total = self.departed.total(now, within)
-        for worker, at in self.workers.items():
-            if worker != but:
-                total = total.plus(at.sent.total(now, within))
-        return total
+    def told(self, key: Key, worker: int, overrides: Overrides, now: float) -> DeploymentTold:
+        own = self.workers.get(worker)
+        tokens = self.sent.total(now).tokens
+        return DeploymentTold(
+            *key,
+            in_flight=self.in_flight - (0 if own is None else own.in_flight),
+            tokens=max(0, tokens if own is None else tokens - own.sent.total(now).tokens),
+            drained=key in overrides.drained,
+            weight=overrides.weight(key, now),
+            utilisation=self.utilisation.news(worker, now),
+        )
 
 
 class Deployments:
@@ -160,14 +166,7 @@ class Deployments:
         before = self._told.setdefault(worker, {})
         changed = []
         for key, deployment in self._deployments.items():
-            told = DeploymentTold(
-                *key,
-                in_flight=deployment.in_flight(but=worker),
-                tokens=max(0, deployment.sent(now, but=worker).tokens),
-                drained=key in overrides.drained,
-                weight=overrides.weight(key, now),
-                utilisation=deployment.utilisation.news(worker, now),
-            )
+            told = deployment.told(key, worker, overrides, now)
             if told.utilisation is not None or told != before.get(key, DeploymentTold(*key)):
                 before[key] = told
                 changed.append(told)
@@ -182,10 +181,10 @@ class Deployments:
         deployment = self._deployments.get(key)
         if deployment is None:
             return Figures()
-        minute = deployment.sent(now)
+        minute = deployment.sent.total(now)
         return Figures(
-            in_flight=deployment.in_flight(),
-            requests_per_second=deployment.sent(now, _RATE_WITHIN).requests / _RATE_WITHIN,
+            in_flight=deployment.in_flight,
+            requests_per_second=deployment.sent.lately(now, _RATE_WITHIN).requests / _RATE_WITHIN,
             tokens=max(0, minute.tokens),
             error_share=minute.failed / minute.requests if minute.requests else None,
             throttled_share=minute.throttled / minute.requests if minute.requests else None,

@@ -32,15 +32,19 @@ class LiveDeployments:
         """Keep the workers up to date, for ever."""
         while True:
             await trio.sleep(_TELL_EVERY)
-            self.tell()
+            for worker in range(self._workers):
+                self._tell(worker)
+                await trio.lowlevel.checkpoint()  # many workers and deployments take a while, and others wait
 
     def tell(self) -> None:
-        """Tell each worker what has changed since it was told last."""
-        now = time.monotonic()
+        """Tell every worker what has changed since it was told last."""
         for worker in range(self._workers):
-            told = self._deployments.told(worker, self.overrides, now)
-            if told is not None:
-                self._post(worker, told)
+            self._tell(worker)
+
+    def _tell(self, worker: int) -> None:
+        told = self._deployments.told(worker, self.overrides, time.monotonic())
+        if told is not None:
+            self._post(worker, told)
 
     def greeting(self, worker: int) -> list[Downward]:
         """What a worker has to know before it serves."""

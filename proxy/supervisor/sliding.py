@@ -26,45 +26,47 @@ class Counts(NamedTuple):
     failed: int = 0
     throttled: int = 0
 
-    def plus(self, other: "Counts") -> "Counts":
+    def plus(self, other: "Counts", sign: int = 1) -> "Counts":
         return Counts(
-            self.requests + other.requests,
-            self.tokens + other.tokens,
-            self.failed + other.failed,
-            self.throttled + other.throttled,
+            self.requests + sign * other.requests,
+            self.tokens + sign * other.tokens,
+            self.failed + sign * other.failed,
+            self.throttled + sign * other.throttled,
         )
 
 
 class Minute:
-    """The counts of the last sixty seconds, to the second."""
+    """The counts of the last sixty seconds, to the second. Its total is at hand: it is asked for by every worker."""
 
     def __init__(self) -> None:
         self._entries: deque[tuple[float, Counts]] = deque()
+        self._total = Counts()
 
     def add(self, counts: Counts, now: float) -> None:
         self._forget(now)
+        self._total = self._total.plus(counts)
         if self._entries and now - self._entries[-1][0] < _GRAIN:
             began, before = self._entries.pop()
             self._entries.append((began, before.plus(counts)))
         elif any(counts):
             self._entries.append((now, counts))
 
-    def total(self, now: float, within: float = MINUTE) -> Counts:
+    def total(self, now: float) -> Counts:
         self._forget(now)
+        return self._total
+
+    def lately(self, now: float, seconds: float) -> Counts:
+        """Of the last few seconds alone."""
         total = Counts()
         for told, counts in reversed(self._entries):
-            if told <= now - within:
+            if told <= now - seconds:
                 break
             total = total.plus(counts)
         return total
 
-    def take(self, other: "Minute") -> None:
-        """Add what another has counted."""
-        self._entries = deque(sorted([*self._entries, *other._entries]))
-
     def _forget(self, now: float) -> None:
         while self._entries and self._entries[0][0] <= now - MINUTE:
-            self._entries.popleft()
+            self._total = self._total.plus(self._entries.popleft()[1], -1)
 
 
 class Percentiles(msgspec.Struct, frozen=True):

@@ -88,7 +88,7 @@ class Overview:
         if not usable:
             missing.append("no backend has a valid credential")
         elif not any(deployment.usable for deployment in deployments(supervisor)):
-            missing.append("every deployment's breaker is open, or it is drained")
+            missing.append("every deployment's breaker is open, or it is drained by hand")
         return not missing, missing
 
     def metrics(self) -> bytes:

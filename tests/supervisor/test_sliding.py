@@ -21,7 +21,7 @@ def test_the_last_seconds_alone() -> None:
     minute = Minute()
     for second in range(30):
         minute.add(Counts(requests=second), 1000.0 + second)
-    assert minute.total(1029.0, 10.0).requests == sum(range(20, 30))
+    assert minute.lately(1029.0, 10.0).requests == sum(range(20, 30))
 
 
 def test_estimates_are_put_right() -> None:
@@ -29,16 +29,6 @@ def test_estimates_are_put_right() -> None:
     minute.add(Counts(tokens=500), 1000.0)
     minute.add(Counts(tokens=-400), 1020.0)
     assert minute.total(1021.0).tokens == 100
-
-
-def test_what_another_has_counted_is_taken_over() -> None:
-    minute, other = Minute(), Minute()
-    minute.add(Counts(requests=1), 1010.0)
-    other.add(Counts(requests=2), 1000.0)
-    other.add(Counts(requests=4), 1020.0)
-    minute.take(other)
-    assert minute.total(1030.0).requests == 7
-    assert minute.total(1060.0).requests == 5
 
 
 @given(st.lists(st.tuples(st.floats(0, 3), st.integers(0, 9)), max_size=300))
