@@ -1,10 +1,11 @@
-"""What single steps of a request cost, in microseconds of CPU time: identity and authorization on the hot path.
+"""What single steps of a request cost, in microseconds of CPU time: identity, authorization, selection.
 
 The best of several rounds, so that what else runs on the machine counts least; each round is the mean of many calls.
 """
 
 import hashlib
 import json
+import random
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +14,17 @@ from typing import TypeAlias
 import msgspec
 
 from bench.mock.mint import KeyPair, TokenIssuer
-from proxy.config.structs import CertificateMatch, Client, Grant, Issuer, TokenMatch
+from proxy.config.structs import (
+    Backend,
+    CertificateMatch,
+    Client,
+    Deployment,
+    Grant,
+    Issuer,
+    Model,
+    Routing,
+    TokenMatch,
+)
 from proxy.identity import jwks
 from proxy.identity.authenticate import Directory, Presented
 from proxy.identity.certificate import CertificateFacts
@@ -22,11 +33,14 @@ from proxy.identity.known import ClientKey, IssuerKeys, Known
 from proxy.identity.principal import Principal
 from proxy.identity.token import Verifier, parse
 from proxy.policy.grants import Permissions
-from proxy.policy.operations import OPERATIONS
+from proxy.policy.operations import OPERATIONS, Targets
 from proxy.policy.request import Request, read_json
+from proxy.routing.select import Router
+from proxy.routing.wanted import wanted
 
 _ROUNDS = 7
 _LASTS = 0.1  # seconds, a round
+_MANY = 20
 _GROUPS = 16  # of a token as large as Entra's are
 _CHAT = OPERATIONS["chat.completions"]
 Step: TypeAlias = tuple[str, Callable[[], object]]
@@ -34,7 +48,7 @@ Step: TypeAlias = tuple[str, Callable[[], object]]
 
 def run(output: Path | None) -> int:
     """`python -m bench micro`: print each step's cost, and write them to a file if one is named; the exit code."""
-    steps = (*_of_identity(), *_of_authorization())
+    steps = (*_of_identity(), *_of_authorization(), *_of_selection())
     figures = {name: round(_cost(step), 2) for name, step in steps}
     for name, cost in figures.items():
         print(f"{name:44} {cost:8.2f} µs")
@@ -119,6 +133,53 @@ def _of_authorization() -> Iterator[Step]:
         yield what, _granted(permissions, who, read_json(_CHAT, body, permissions.closely))
     yield "a body, read", lambda: read_json(_CHAT, body)
     yield "a body, read closely", lambda: read_json(_CHAT, body, closely=True)
+
+
+def _of_selection() -> Iterator[Step]:
+    """From a request to the deployment that is asked first, and what its record says of the others."""
+    for number in (1, 2, 20):
+        deployments = tuple(Deployment(backend=f"b{n}", deployment="d", weight=1 + n % 3) for n in range(number))
+        yield f"a deployment, chosen of {number}", _selected(Model(name="gpt-4o", deployments=deployments))
+    deployments = tuple(
+        Deployment(
+            backend=f"b{n}",
+            deployment="d",
+            weight=1 + n % 3,
+            operations=("chat.completions",),
+            api_versions=("2024-06-01", "2024-10-21"),
+            context=128_000,
+            tokens_per_minute=10_000_000,
+            spill_at=0.9,
+            canary=0.05 if n == _MANY - 1 else None,
+        )
+        for n in range(_MANY)
+    )
+    yield f"a deployment, chosen of {_MANY}, by all there is", _selected(Model(name="gpt-4o", deployments=deployments))
+
+
+def _selected(model: Model) -> Callable[[], object]:
+    backends = [
+        Backend(name=one.backend, url="https://x.example", region="here", credential="g") for one in model.deployments
+    ]
+    router, now = Router((model,), backends, Routing(), random.Random(0).random), 1_000.0
+    for one in model.deployments:
+        load = router.load((one.backend, one.deployment))
+        assert load is not None
+        load.answered(0.2, now, stream=True)
+        load.hinted(1_000_000, 1_000, 0.4, now)
+    client = Client(name="a", tenant="t", regions=("here",))
+    target = Targets().parse(b"POST", b"/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21")
+    body = {"messages": [{"role": "user", "content": "hi"}], "prompt_cache_key": "a-session", "stream": True}
+    request = read_json(_CHAT, json.dumps(body).encode())
+    found = router.deployments(model.name)
+    assert found is not None
+
+    def step() -> None:
+        plan = router.order(wanted(found, client, None, target, request, 500), now)
+        assert plan.next(now, set()) is not None
+        plan.considered()
+
+    return step
 
 
 def _granted(permissions: Permissions, who: Principal, request: Request) -> Callable[[], object]:

@@ -52,8 +52,8 @@ class Exchange:
 
     __slots__ = (
         "_admission", "_buffered", "_form", "_forwarding", "_slot", "began", "body", "client", "connection", "estimate",
-        "head", "keep_alive", "model", "note", "principal", "record", "request", "stream_body", "target", "view",
-        "worker",
+        "head", "keep_alive", "model", "note", "principal", "record", "request", "served", "stream_body", "target",
+        "view", "worker",
     )  # fmt: skip
 
     def __init__(self, worker: "Worker", connection: ClientConnection, head: RequestHead | None) -> None:
@@ -66,7 +66,8 @@ class Exchange:
         self.body = b""
         self.stream_body = False
         self.estimate = 0
-        self.model = ""
+        self.model = ""  # by which it is granted, limited and recorded
+        self.served = ""  # whose deployments answer
         self.note: str | None = None
         self.client: Client
         self.principal: Principal
@@ -134,10 +135,12 @@ class Exchange:
         self._judge_body(head)
         permissions = view.permissions[principal.client]
         if target.model is not None:
-            self.record.model = target.model[:256]
-            permissions.admit(target.operation, target.model, principal)
-        await self._read_body(head, permissions.closely)
-        self._authorize(permissions, self._requested())
+            named = view.aliases.get(target.model, target.model)
+            self.record.model = named[:256]
+            permissions.admit(target.operation, named, principal)
+        await self._read_body(head, permissions.closely or view.closely)
+        requested = self._requested()
+        self._authorize(permissions, view.aliases.get(requested, requested))
         await self._admit()
         self._forwarding = forwarding = Forwarding(self)
         await forwarding.run()
@@ -227,6 +230,7 @@ class Exchange:
         rule = permissions.authorize(self.target.operation, model, self.principal, self.request)
         self.record.rule = rule.name if self.note is None else f"{rule.name}; {self.note}"
         self.model = model
+        self.served = self.client.routes.get(model, model)
         if rule.max_tokens is not None and self.request is not None:
             limit_completion(self.request, self.target, rule.max_tokens)
 
@@ -319,7 +323,7 @@ class Exchange:
         worker = self.worker
         limit = self.request.completion_limit if self.request else None
         if self.target.operation.body != "none":
-            self.estimate = worker.estimator.estimate(self.model, self.client.name, len(self.body), limit)
+            self.estimate = worker.estimator.estimate(self.served, self.client.name, len(self.body), limit)
         self._admission = await worker.admit(self.client.name, self.estimate)
         record = self.record
         record.decision = "allowed"
@@ -405,6 +409,9 @@ class Exchange:
             record.bytes_out = sent.bytes_out
         uncounted = self._settle(sent)
         line = _encode(record)
+        while len(line) > worker.journal.room and record.candidates:
+            record.candidates = record.candidates[: len(record.candidates) // 2]
+            line = _encode(record)
         if self._slot >= 0:
             worker.journal.finish(self._slot, line)
         if uncounted is None:
@@ -422,9 +429,9 @@ class Exchange:
         if sent is not None and sent.accepted and sent.meter is not None:
             if sent.meter.usage is not None:
                 record.tokens = sent.meter.usage
-                worker.estimator.learn(self.model, self.client.name, len(self.body), record.tokens)
+                worker.estimator.learn(self.served, self.client.name, len(self.body), record.tokens)
             else:
-                prompt = worker.estimator.estimate(self.model, self.client.name, len(self.body), 0)
+                prompt = worker.estimator.estimate(self.served, self.client.name, len(self.body), 0)
                 completion = sent.meter.seen // 4
                 record.tokens = Tokens(prompt=prompt, completion=completion, total=prompt + completion, estimated=True)
                 uncounted = self._for_tokenizer(sent)
@@ -442,7 +449,7 @@ class Exchange:
             slot=self._slot,
             line=b"",
             operation=self.target.operation.name,
-            tokenizer=self.view.models[self.model].tokenizer or "o200k_base",
+            tokenizer=self.view.models[self.served].tokenizer or "o200k_base",
             prompt=self.body if len(self.body) <= _PROMPT_KEPT else b"",
             completion=bytes(sent.meter.text),
             kept=len(sent.meter.text),

@@ -23,9 +23,11 @@ from proxy.record.record import Attempt, End
 from proxy.refusal import Reason, Refused, error_body
 from proxy.routing import hints
 from proxy.routing.candidate import Candidate, Key, Wanted
+from proxy.routing.load import Load
 from proxy.routing.outcome import Outcome, classify_status, error_code, retry_after
 from proxy.routing.retry import may_retry
-from proxy.routing.select import Plan
+from proxy.routing.select import Plan, Router
+from proxy.routing.wanted import wanted
 from proxy.trace import continue_trace
 from proxy.upstream import Answer, Asking, Failed, reach
 from proxy.wire.body import Body, BodyBroken, EventBody, LengthFraming, OpaqueBody
@@ -78,6 +80,7 @@ class Forwarding:
         "_began",
         "_exchange",
         "_hedging",
+        "_load",
         "_passed",
         "_probe",
         "_side",
@@ -96,6 +99,7 @@ class Forwarding:
         self._probe = False
         self._attempts = 0
         self._began = 0.0
+        self._load: Load | None = None
         self._side: Side | None = None
         self._hedging: Hedging | None = None
         if exchange.view.routing.hedging is not None:
@@ -106,11 +110,11 @@ class Forwarding:
     async def run(self) -> None:
         """Have the request answered. Raises `Refused` when nobody can, and `ClientGone`."""
         router = self._worker.router
-        plan = router.order(self._wanted(), time.monotonic())
+        plan = router.order(self._wanted(router), time.monotonic())
         tried: set[tuple[str, str]] = set()
         outcomes: set[Outcome] = set()
         while not self.answered:
-            candidate = plan.next(time.monotonic(), tried)
+            candidate = self._next(plan, tried, time.monotonic())
             if candidate is None:
                 if outcomes == {Outcome.NO_CREDENTIAL}:
                     raise Refused(Reason.CREDENTIAL_UNAVAILABLE, "no credential is valid", retry_after=1.0)
@@ -126,9 +130,22 @@ class Forwarding:
                     raise router.refusal(plan, time.monotonic())
                 raise Refused(_REFUSALS.get(outcome, Reason.BACKENDS_FAILED), outcome.reason)
 
-    def _wanted(self) -> Wanted:
+    def _wanted(self, router: Router) -> Wanted:
         exchange = self._exchange
-        return Wanted(exchange.model, exchange.client.regions)
+        deployments = router.deployments(exchange.served)
+        if deployments is None:  # the configuration has just changed
+            return Wanted(exchange.served)
+        return wanted(
+            deployments, exchange.client, exchange.principal.user, exchange.target, exchange.request, exchange.estimate
+        )
+
+    def _next(self, plan: Plan, tried: set[Key], now: float) -> Candidate | None:
+        """Whom to ask, with who was considered in the record."""
+        candidate = plan.next(now, tried)
+        self._exchange.record.candidates = plan.considered()
+        while plan.passed:
+            self._worker.tally.skipped(*plan.passed.pop())
+        return candidate
 
     async def _attempt(self, candidate: Candidate) -> Outcome:
         """One deployment's turn: ask it, pass its answer on, and tell the router and the record how it went."""
@@ -141,7 +158,9 @@ class Forwarding:
         if self._probe:
             worker.announce(worker.router.breakers.probing(candidate.key, began))
         estimate = self._exchange.estimate
-        worker.router.charge(candidate, estimate, began)
+        self._load = load = worker.router.load(candidate.key)
+        if load is not None:
+            load.charge(estimate, began)
         try:
             outcome, status = await self._ask(candidate)
         except Failed as failed:
@@ -157,7 +176,8 @@ class Forwarding:
             worker.tally.attempt(candidate.backend, candidate.region, candidate.deployment, outcome.reason)
             worker.announce(worker.router.report(candidate, outcome, now, wait, probe=self._probe))
             used = self._used(estimate) if used is None else used
-            worker.router.correct(candidate, used - estimate, began, now)
+            if load is not None:
+                load.correct(used - estimate, began, now)
         return outcome
 
     def _used(self, estimate: int) -> int:
@@ -172,7 +192,7 @@ class Forwarding:
         exchange, worker = self._exchange, self._worker
         if not self.sent.reached_backend:
             return 0
-        prompt = worker.estimator.estimate(exchange.model, exchange.client.name, len(exchange.body), 0)
+        prompt = worker.estimator.estimate(exchange.served, exchange.client.name, len(exchange.body), 0)
         worker.tally.hedged(candidate.backend, candidate.region, candidate.deployment, prompt)
         return prompt
 
@@ -188,7 +208,7 @@ class Forwarding:
         def second() -> Turn | None:
             nonlocal other
             now = time.monotonic()
-            candidate = plan.next(now, tried) if self._attempts < limit else None
+            candidate = self._next(plan, tried, now) if self._attempts < limit else None
             if candidate is None or not worker.hedges.take(hedging.ratio, began, now):
                 return None
             tried.add(candidate.key)
@@ -307,7 +327,7 @@ class Forwarding:
         exchange = self._exchange
         view, head = exchange.view, exchange.head
         assert head is not None
-        model = view.models[exchange.model]
+        model = view.models[exchange.served]
         return Asking(
             connection=exchange.connection if self._side is None else self._side,
             request=self._request(candidate, pool, credential),
@@ -355,7 +375,7 @@ class Forwarding:
         exchange, sent = self._exchange, self.sent
         head, connection = begun.head, exchange.connection
         sent.accepted = True
-        self._tell_router(candidate, head)
+        self._take_hints(head)
         if self._probe:
             self._probe = False
             self._worker.announce(self._worker.router.answering(candidate, time.monotonic()))
@@ -385,16 +405,18 @@ class Forwarding:
         exchange.end(how, reason)
         return outcome
 
-    def _tell_router(self, candidate: Candidate, head: ResponseHead) -> None:
-        router, now = self._worker.router, time.monotonic()
-        router.answered(candidate, now - self._began, now, stream=self._exchange.record.stream)
-        if router.takes_hints(candidate, now):
-            router.hinted(candidate, hints.read(head.lines), now)
+    def _take_hints(self, head: ResponseHead) -> None:
+        """Learn how fast the deployment has answered, and what it says of its room."""
+        load, now = self._load, time.monotonic()
+        if load is not None:
+            load.answered(now - self._began, now, stream=self._exchange.record.stream)
+            if now >= load.hints_due:
+                load.hinted(*hints.read(head.lines), now)
 
     async def _relay(self, begun: Answer, body: Body) -> RelayEnd:
         exchange, worker = self._exchange, self._worker
         bounds, connection = exchange.view.bounds, exchange.connection
-        model = exchange.view.models[exchange.model]
+        model = exchange.view.models[exchange.served]
         exchange.let_go()
         begun.let_go()
         self._passed = b""

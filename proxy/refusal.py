@@ -84,6 +84,7 @@ class Reason(Enum):
     CONCURRENT_REQUESTS = "concurrent_requests"
     REQUEST_LARGER_THAN_LIMIT = "request_larger_than_limit"
     # routing
+    NOT_SERVED = "not_served"
     NO_BACKEND = "no_backend"
     BACKENDS_THROTTLED = "backends_throttled"
     BACKENDS_FAILED = "backends_failed"
@@ -171,6 +172,9 @@ _TERMS: dict[Reason, Terms] = {
     Reason.CONCURRENT_REQUESTS: Terms(429, "429", "The client has too many requests under way."),
     Reason.REQUEST_LARGER_THAN_LIMIT: Terms(
         429, "429", "The request needs more tokens than the client's limit ever allows.", False
+    ),
+    Reason.NOT_SERVED: Terms(
+        400, "OperationNotSupported", "No deployment of this model serves a request of this kind.", False
     ),
     Reason.NO_BACKEND: Terms(503, "ServiceUnavailable", "No backend may serve this request at present."),
     Reason.BACKENDS_THROTTLED: Terms(429, "429", "All backends of this model are at their limits."),

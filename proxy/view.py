@@ -42,6 +42,9 @@ class View:
         self.fronting = fronting(snapshot.tls) if snapshot.tls.trusted_proxies else None
         self.clients: dict[str, Client] = {client.name: client for client in snapshot.clients}
         self.permissions = permissions(snapshot.clients, snapshot.models, snapshot.backends)
+        self.aliases = {alias: model.name for model in snapshot.models for alias in model.aliases}
+        self.closely = any(not d.vision or not d.audio for model in snapshot.models for d in model.deployments)
+        """Whether what bodies bring decides who may answer."""
         self.models: dict[str, Model] = {model.name: model for model in snapshot.models}
         self.backends: dict[str, Backend] = {backend.name: backend for backend in snapshot.backends}
         self.forwarded = FORWARDED_HEADERS | {name.lower().encode("ascii") for name in snapshot.forward_headers}

@@ -78,7 +78,9 @@ class _Worker:
         """A request has come."""
         now = self._run.clock.now
         self.under_way[request.number] = request
-        request.plan = self.router.order(Wanted(MODEL, request.client.regions, tokens=request.client.tokens), now)
+        request.plan = self.router.order(
+            Wanted(MODEL, request.client.regions, tokens=request.client.tokens, stream=request.stream), now
+        )
         self._go_on(request)
 
     def _go_on(self, request: _Request) -> None:
@@ -93,7 +95,9 @@ class _Worker:
         probe = self.router.started(candidate)
         if probe:
             self._announce(self.router.breakers.probing(candidate.key, now))
-        self.router.charge(candidate, request.client.tokens, now)
+        load = self.router.load(candidate.key)
+        if load is not None:
+            load.charge(request.client.tokens, now)
         attempt = self._run.attempted(self, request, candidate, probe=probe)
         modelled = self._run.modelled[candidate.backend]
         reply = modelled.asked(attempt.began, request.client.tokens, stream=request.stream)
@@ -117,7 +121,9 @@ class _Worker:
                 self._end(request, "failed", reply.outcome.reason)
             return
         first = now - self._run.start - attempt.began
-        self.router.answered(candidate, first, now, stream=request.stream)
+        load = self.router.load(candidate.key)
+        if load is not None:
+            load.answered(first, now, stream=request.stream)
         if attempt.probe:
             self._announce(self.router.answering(candidate, now))
         self._at(now + reply.rest, partial(self._done, request, candidate, attempt, reply, now))

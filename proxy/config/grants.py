@@ -7,6 +7,7 @@ from proxy.config.problem import Problem, one_of, quoted
 from proxy.config.structs import Client, Config, Grant
 from proxy.policy.operations import OPERATIONS, Operation
 from proxy.policy.shadow import shadowed
+from proxy.routing.reach import reachable, served_by
 
 _TOKENS_ONLY = ("scopes", "roles", "groups", "users")
 
@@ -33,19 +34,22 @@ def _names(key: str, grant: Grant, client: Client, config: Config) -> Iterator[P
     for operation in grant.operations:
         if operation != "*" and operation not in OPERATIONS:
             yield Problem(f"{key}.operations", f"{quoted(operation)} is no operation", one_of([*OPERATIONS, '"*"']))
-    regions = {backend.name: backend.region for backend in config.backends}
+    backends = {backend.name: backend for backend in config.backends}
+    models = {model.name: model for model in config.models}
     for pattern in grant.models:
         matched = [model for model in config.models if fnmatchcase(model.name, pattern)]
         if not matched:
             names = [model.name for model in config.models]
             yield Problem(f"{key}.models", f"no model matches {quoted(pattern)}", one_of(names))
-        elif client.regions and not any(
-            regions.get(deployment.backend) in client.regions for model in matched for deployment in model.deployments
+        elif (client.regions or client.backends or client.tiers) and not any(
+            answering is not None and reachable(client, answering, backends)
+            for answering in (models.get(served_by(client, model.name)) for model in matched)
         ):
+            bounds = " and ".join(name for name in ("regions", "backends", "tiers") if getattr(client, name))
             yield Problem(
                 f"{key}.models",
-                f"no model that {quoted(pattern)} matches is deployed in the client's regions",
-                "deploy one there, or widen the client's regions",
+                f"no model that {quoted(pattern)} matches is deployed in the client's {bounds}",
+                f"deploy one there, or widen the client's {bounds}",
             )
 
 

@@ -14,21 +14,9 @@ from proxy.config.walk import walk
 NEUTRAL: dict[type[Table], dict[str, tuple[object, ...]]] = {
     structs.ClientCertificates: {"resumption": (False,)},
     structs.State: {"redis": (None,)},
-    structs.Client: {"on_disconnect": ("cancel",), "backends": ((),), "tiers": ((),), "routes": ({},)},
+    structs.Client: {"on_disconnect": ("cancel",)},
     structs.Limits: {"tokens_per_day": (None,), "priority": ("interactive",)},
-    structs.Deployment: {
-        "operations": ((),),
-        "api_versions": (None,),
-        "vision": (True,),
-        "audio": (True,),
-        "context": (None,),
-        "tokens_per_minute": (None,),
-        "spill_at": (None,),
-        "canary": (None,),
-    },
-    structs.Model: {"aliases": ((),), "affinity": ("cache_key",), "sticky": ("client",)},
     structs.RetryBudget: {"ratio": (0.2,), "at_least": (100,)},
-    structs.Routing: {"slow_start": (10,)},
     structs.Queueing: {"wait": (2,), "size": (1_000,)},
     structs.HealthProbes: {"every": (30,), "within": (5,)},
     structs.Upstream: {

@@ -19,6 +19,7 @@ from proxy.config import (
     pem,
     revocation,
     rotation,
+    routes,
     routing,
     structs,
     upstream,
@@ -50,6 +51,8 @@ _FROM_NOUGHT = frozenset(
         (structs.Bounds, "failure_delay"),
         (structs.Audit, "keep"),
         (structs.Deployment, "priority"),
+        (structs.Deployment, "canary"),
+        (structs.Routing, "slow_start"),
         (structs.Issuer, "leeway"),
         (structs.Upstream, "warm"),
     )
@@ -200,7 +203,6 @@ def _made_at_first_start(config: Config) -> Iterator[Problem]:
 
 def _clients(config: Config) -> Iterator[Problem]:
     clients = config.clients
-    regions = {backend.region for backend in config.backends}
     yield from unique("clients", (client.name for client in clients))
     for index, client in enumerate(clients):
         key = f"clients[{index}]"
@@ -209,9 +211,7 @@ def _clients(config: Config) -> Iterator[Problem]:
             yield from named(f"{key}.tenant", client.tenant)
         yield from _proofs(key, client, config)
         yield from grants.problems(key, client, config)
-        for region in client.regions:
-            if region not in regions:
-                yield Problem(f"{key}.regions", f"no backend is in {quoted(region)}", one_of(regions))
+        yield from routes.problems(key, client, config)
     for first, second, field in clashes(clients):
         yield Problem(
             f"clients[{second}].{field}",

@@ -5,19 +5,25 @@ Made of the very functions that the gateway decides with, called in its order; n
 rests on comes in: the configuration, the principal or why there is none, and how deployments stand. Pure.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
 
 from proxy.config.structs import Client, Config
 from proxy.identity.principal import Principal
+from proxy.metering.estimate import Estimator
 from proxy.policy.grants import Verdict, permissions
 from proxy.policy.operations import Target, Targets
 from proxy.policy.request import Request, limit_completion, read_json, requested_model
 from proxy.refusal import Reason, Refused
+from proxy.routing.breaker import Unavailable
 from proxy.routing.candidate import Candidate, Key, Wanted
+from proxy.routing.reach import served_by
 from proxy.routing.select import Router
+from proxy.routing.shared import DeploymentTold
+from proxy.routing.wanted import wanted
+from proxy.routing.words import Words, never
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -29,13 +35,14 @@ class Asked(msgspec.Struct, frozen=True):
 
 
 class Present(msgspec.Struct, frozen=True):
-    """How things are at the moment: why deployments are set aside, or what else there is to say of them, and what is
-    used of the client's limits.
+    """How things are at the moment: why deployments are set aside, or what else there is to say of them, what workers
+    are told of them, and what is used of the client's limits.
     """
 
     set_aside: Mapping[Key, str] = {}
     remarks: Mapping[Key, str] = {}
     used: Mapping[str, int] = {}
+    told: tuple[DeploymentTold, ...] = ()
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -105,7 +112,9 @@ class Explainer:
         self.clients: dict[str, Client] = {client.name: client for client in config.clients}
         self._targets = Targets(config.forward.query)
         self._permissions = permissions(config.clients, config.models, config.backends)
-        self._router = Router(config.models, config.backends, config.routing, lambda: 0.5)
+        self._aliases = {alias: model.name for model in config.models for alias in model.aliases}
+        self._router = Router(config.models, config.backends, config.routing, lambda: 0.0)
+        self._estimator = Estimator()
 
     def explain(self, asked: Asked, who: Principal | Refused, present: Present | None = None) -> Explanation:
         """What becomes of a request from `who`; a `Refused` there is why nobody is known."""
@@ -133,16 +142,31 @@ class Explainer:
             told.models = tuple(granted.models(who))
             return
         if target.model is not None:
-            told.grants = _told(granted.verdicts(target.operation, target.model, who, None))
-            granted.admit(target.operation, target.model, who)
-        request = _read(asked, target, told, closely=granted.closely)
-        told.model = model = requested_model(target, request)
+            told.model = self._named(target.model)
+            told.grants = _told(granted.verdicts(target.operation, told.model, who, None))
+            granted.admit(target.operation, told.model, who)
+        request = _read(asked, target, told, closely=True)
+        asked_for = requested_model(target, request)
+        told.model = model = self._named(asked_for)
+        if model != asked_for:
+            told.notes.append(f"{asked_for} is another name of {model}")
         told.grants = _told(granted.verdicts(target.operation, model, who, request))
         rule = granted.authorize(target.operation, model, who, request)
         told.rule = rule.name
         if rule.max_tokens is not None and request is not None:
             told.sets = limit_completion(request, target, rule.max_tokens)
-        self._route(model, client, present, told)
+        served = served_by(client, model)
+        if served != model:
+            told.notes.append(f"this client's {model} is answered by {served}, by its routes")
+        deployments = self._router.deployments(served)
+        assert deployments is not None  # what is authorized is configured
+        size = 0 if asked.body is None else len(asked.body)
+        limit = None if request is None else request.completion_limit
+        tokens = self._estimator.estimate(served, client.name, size, limit)
+        self._route(wanted(deployments, client, who.user, target, request, tokens), present, told)
+
+    def _named(self, name: str) -> str:
+        return self._aliases.get(name, name)
 
     def _parse(self, asked: Asked) -> Target:
         method = "GET" if asked.method == "HEAD" else asked.method
@@ -151,17 +175,19 @@ class Explainer:
         except UnicodeEncodeError:
             raise Refused(Reason.BAD_TARGET, "not in origin form") from None
 
-    def _route(self, model: str, client: Client, present: Present, told: Explanation) -> None:
-        plan = self._router.order(Wanted(model, client.regions), 0.0)
-        eligible = {candidate.key for candidate in plan.candidates}
-        turns = [c for c in plan.candidates if c.key not in present.set_aside]
+    def _route(self, requested: Wanted, present: Present, told: Explanation) -> None:
+        self._router.told(present.told, 0.0)
+        plan = self._router.order(requested, 0.0)
+        drained = [found.key for found, why in plan.verdicts(0.0) if why is Unavailable.DRAINED]
+        set_aside = dict.fromkeys(drained, "set aside: drained") | dict(present.set_aside)
+        turns = [found for found in plan.candidates if found.key not in set_aside]
+        why = Words(requested, plan, self._router.ranking(plan.eligible, 0.0), present.remarks)
         told.backends = (
-            *(_backend(c, turn, _why(c, plan.candidates, present.remarks)) for turn, c in enumerate(turns, 1)),
-            *(_backend(c, None, present.set_aside[c.key]) for c in plan.candidates if c.key in present.set_aside),
+            *(_backend(found, turn, why.of(found)) for turn, found in enumerate(turns, 1)),
+            *(_backend(found, None, set_aside[found.key]) for found in plan.candidates if found.key in set_aside),
             *(
-                _backend(c, None, "never: not in the client's regions")
-                for c in self._router.order(Wanted(model), 0.0).candidates
-                if c.key not in eligible
+                _backend(seat.candidate, None, never(seat.candidate, n, requested))
+                for seat, n in plan.eligible.excluded
             ),
         )
         if not plan.candidates:
@@ -209,13 +235,3 @@ def _limits(client: Client, present: Present) -> list[LimitTold]:
 
 def _backend(candidate: Candidate, turn: int | None, why: str) -> BackendTold:
     return BackendTold(candidate.backend, candidate.deployment, candidate.region, candidate.tier, turn, why)
-
-
-def _why(candidate: Candidate, candidates: Sequence[Candidate], remarks: Mapping[Key, str]) -> str:
-    weights = sum(other.weight for other in candidates if other.priority == candidate.priority)
-    parts = [f"priority {candidate.priority}"]
-    if weights != candidate.weight:
-        parts.append(f"first of it in {candidate.weight} of {weights} requests")
-    if candidate.key in remarks:
-        parts.append(remarks[candidate.key])
-    return ", ".join(parts)

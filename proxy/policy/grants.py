@@ -14,8 +14,10 @@ from proxy.policy.operations import Operation
 from proxy.policy.request import Request
 from proxy.policy.rule import Miss, Rule
 from proxy.refusal import Reason, Refused
+from proxy.routing.reach import reachable, served_by
 
 _NO_FEATURES: frozenset[str] = frozenset()
+_NONE: Mapping[str, Sequence[str]] = {}
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -26,15 +28,23 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 class Permissions:
-    """One client's grants. `models` are all there are; `served` those that the client's regions have, if not all.
+    """One client's grants. `models` are all there are, `aliases` their other names; `served` are those that the
+    client's requests can go to, if not all.
 
     Which grants cover an operation with a model is remembered: there are as many answers as models times operations.
     """
 
-    def __init__(self, client: Client, models: frozenset[str], served: frozenset[str] | None = None) -> None:
+    def __init__(
+        self,
+        client: Client,
+        models: frozenset[str],
+        served: frozenset[str] | None = None,
+        aliases: Mapping[str, Sequence[str]] = _NONE,
+    ) -> None:
         self._rules = tuple(Rule(index, grant) for index, grant in enumerate(client.grants))
         self._models = models
         self._served = models if served is None else served
+        self._aliases = aliases
         self._covering: dict[tuple[str, str], tuple[Rule, ...]] = {}
         self.closely = any(rule.closely for rule in self._rules)
         """Whether bodies have to be read closely."""
@@ -73,9 +83,10 @@ class Permissions:
         return tuple(Verdict(rule.name, rule.judge(operation, model, principal, request)) for rule in self._rules)
 
     def models(self, principal: Principal) -> list[str]:
-        """The models of which the principal may use anything at all, sorted."""
+        """The models of which the principal may use anything at all, by all of their names, sorted."""
         rules = [rule for rule in self._rules if rule.unmet(principal) is None]
-        return sorted(model for model in self._served if any(rule.names(model) for rule in rules))
+        granted = [model for model in self._served if any(rule.names(model) for rule in rules)]
+        return sorted(name for model in granted for name in (model, *self._aliases.get(model, ())))
 
     def _cover(self, operation: Operation, model: str) -> tuple[Rule, ...]:
         if model not in self._models:
@@ -96,15 +107,13 @@ def permissions(
     clients: Iterable[Client], models: Sequence[Model], backends: Iterable[Backend]
 ) -> dict[str, Permissions]:
     """Those of all clients, by name."""
-    names = frozenset(model.name for model in models)
-    regions = {backend.name: backend.region for backend in backends}
-    return {client.name: Permissions(client, names, _served(client, models, regions)) for client in clients}
+    aliases = {model.name: model.aliases for model in models}
+    by_name = {model.name: model for model in models}
+    known = {backend.name: backend for backend in backends}
+    names = frozenset(by_name)
+    return {client.name: Permissions(client, names, _served(client, by_name, known), aliases) for client in clients}
 
 
-def _served(client: Client, models: Iterable[Model], regions: Mapping[str, str]) -> frozenset[str]:
+def _served(client: Client, models: Mapping[str, Model], backends: Mapping[str, Backend]) -> frozenset[str]:
     """The models with a deployment where the client's requests may go."""
-    return frozenset(
-        model.name
-        for model in models
-        if not client.regions or any(regions[deployment.backend] in client.regions for deployment in model.deployments)
-    )
+    return frozenset(name for name in models if reachable(client, models[served_by(client, name)], backends))

@@ -66,7 +66,8 @@ class Entry(NamedTuple):
 class Journal:
     """An open journal, for one thread.
 
-    `overflowed` counts the records there was no room for, `damaged` the slots that `entries` last found unreadable.
+    `room` is how long a record may be, in bytes. `overflowed` counts the records there was no room for, `damaged` the
+    slots that `entries` last found unreadable.
     """
 
     def __init__(self, path: Path, slots: int, slot_bytes: int, descriptor: int) -> None:
@@ -75,7 +76,7 @@ class Journal:
         self.damaged = 0
         self._slots = slots
         self._half = slot_bytes // 2
-        self._room = self._half - _HALF_HEAD
+        self.room = self._half - _HALF_HEAD
         self._open_at = _slots_at(slots)
         self._final_at = self._open_at + slots * self._half
         self._map = mmap.mmap(descriptor, _file_bytes(slots, slot_bytes))
@@ -128,7 +129,7 @@ class Journal:
     def admit(self, line: bytes) -> int:
         """Keep an open record; its slot, or -1 if there is no room."""
         length = len(line)
-        if length > self._room or not self._free:
+        if length > self.room or not self._free:
             self.overflowed += 1
             return -1
         slot = self._free.pop()
@@ -144,7 +145,7 @@ class Journal:
         if slot < 0 or self._map[_STATES_AT + slot] != _OPEN:
             return False
         length = len(line)
-        if length > self._room:
+        if length > self.room:
             self.overflowed += 1
             return False
         at = self._final_at + slot * self._half
@@ -188,7 +189,7 @@ class Journal:
 
     def _read(self, at: int) -> bytes | None:
         length, checksum = _HALF.unpack_from(self._map, at)
-        if length > self._room:
+        if length > self.room:
             return None
         line = self._map[at + _HALF_HEAD : at + _HALF_HEAD + length]
         return line if crc32(line, _SEED) == checksum else None

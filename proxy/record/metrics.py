@@ -50,6 +50,7 @@ AUTHENTICATION_FAILURES = "penstock_authentication_failures_total"
 AUTHENTICATION_DELAYS = "penstock_authentication_delays_total"
 BACKEND_ATTEMPTS = "penstock_backend_attempts_total"
 HEDGED_TOKENS = "penstock_backend_hedged_tokens_total"
+DEPLOYMENTS_SKIPPED = "penstock_deployments_skipped_total"
 HANDSHAKES = "penstock_handshakes_total"
 BACKEND_STATE = "penstock_backend_state"
 BACKEND_IN_FLIGHT = "penstock_backend_in_flight"
@@ -115,6 +116,11 @@ METRICS: dict[str, Metric] = {
         Kind.COUNTER,
         "Prompt tokens, estimated, of requests that were given up because another deployment's answer began first.",
         ("backend", "region", "deployment"),
+    ),
+    DEPLOYMENTS_SKIPPED: Metric(
+        Kind.COUNTER,
+        "Requests that went past a deployment because of how it stood: throttled, drained, spill_over and the like.",
+        ("backend", "deployment", "reason"),
     ),
     HANDSHAKES: Metric(Kind.COUNTER, "TLS handshakes with clients, by result.", ("result",)),
     BACKEND_STATE: Metric(

@@ -10,6 +10,8 @@ from functools import lru_cache
 
 import msgspec
 
+from proxy.routing.candidate import Considered
+
 
 class End(Enum):
     """How a request ended."""
@@ -68,6 +70,7 @@ class Record(msgspec.Struct):
     region: str | None = None
     deployment: str | None = None
     attempts: list[Attempt] = msgspec.field(default_factory=list)
+    candidates: tuple[Considered, ...] = ()
     tokens: Tokens | None = None
     ttfb_ms: float | None = None
     duration_ms: float | None = None

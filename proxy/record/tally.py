@@ -15,6 +15,7 @@ from proxy.record.metrics import (
     AUTHENTICATION_FAILURES,
     BACKEND_ATTEMPTS,
     CONNECTIONS_ACTIVE,
+    DEPLOYMENTS_SKIPPED,
     DURATION,
     FIRST_BYTE,
     HANDSHAKES,
@@ -39,6 +40,7 @@ _COUNTERS = (
     REFUSALS,
     BACKEND_ATTEMPTS,
     HEDGED_TOKENS,
+    DEPLOYMENTS_SKIPPED,
     HANDSHAKES,
     JOURNAL_OVERFLOW,
     LABEL_OVERFLOW,
@@ -163,6 +165,10 @@ class Tally:
     def hedged(self, backend: str, region: str, deployment: str, tokens: int) -> None:
         """What an attempt cost whose answer nobody waits for any more."""
         self._counters[HEDGED_TOKENS].add((backend, region, deployment), tokens)
+
+    def skipped(self, backend: str, deployment: str, reason: str) -> None:
+        """A request goes past a deployment."""
+        self._counters[DEPLOYMENTS_SKIPPED].add((backend, deployment, reason))
 
     def handshakes(self, result: str, count: int = 1) -> None:
         """TLS handshakes that ended with `result`."""

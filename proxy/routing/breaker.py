@@ -48,6 +48,7 @@ class Unavailable(Enum):
     PROBING = "probe_under_way"
     THROTTLED = "throttled"
     MISCONFIGURED = "misconfigured"
+    DRAINED = "drained"  # by a person, whatever its breaker says
 
 
 _OF_THE_BREAKER = (Unavailable.OPEN, Unavailable.PROBING)

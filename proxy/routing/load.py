@@ -88,12 +88,13 @@ class Load:
     """One deployment's. Times are monotonic seconds.
 
     `streams` and `answers` are the times to the first byte of streams and of whole answers, which take as long as there
-    is to say. `drained`, `weight` and `elsewhere` are as told; `recovered` is when its breaker last closed.
+    is to say. A backend's hints are read again when they are due, every so often. `drained`, `weight` and `elsewhere`
+    are as told; `recovered` is when its breaker was last seen to keep it out.
     """
 
     __slots__ = (
-        "_hinted", "_hints_due", "_remaining_requests", "_remaining_tokens", "_utilisation", "_utilised", "answers",
-        "drained", "elsewhere", "hints_every", "in_flight", "recovered", "sent", "since", "streams", "weight",
+        "_hinted", "_remaining_requests", "_remaining_tokens", "_utilisation", "_utilised", "answers", "drained",
+        "elsewhere", "hints_due", "hints_every", "in_flight", "recovered", "sent", "since", "streams", "weight",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -107,7 +108,7 @@ class Load:
         self.elsewhere = 0  # tokens, of the other workers, in the last minute
         self.hints_every = SHOWN_EVERY
         self.since = Since()
-        self._hints_due = float("-inf")
+        self.hints_due = float("-inf")
         self._remaining_tokens: int | None = None
         self._remaining_requests: int | None = None
         self._hinted = float("-inf")
@@ -158,12 +159,9 @@ class Load:
         self.since.ttfb[bisect_left(FIRST_BYTE_BUCKETS, seconds)] += 1
         self.since.changed = True
 
-    def takes_hints(self, now: float) -> bool:
-        return now >= self._hints_due
-
     def hinted(self, tokens: int | None, requests: int | None, utilisation: float | None, now: float) -> None:
         """What a backend said of itself; None: nothing."""
-        self._hints_due = now + self.hints_every
+        self.hints_due = now + self.hints_every
         if tokens is not None or requests is not None:
             self._remaining_tokens, self._remaining_requests = tokens, requests
             self._hinted = now

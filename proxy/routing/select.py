@@ -1,112 +1,186 @@
-"""Which deployment answers a request: eligible ones by priority, within a priority at random by weight.
+"""Which deployment answers a request: of the eligible ones those of the first priority, among equals a choice of two.
 
-Residency is a rule: a deployment outside the client's regions is not in the plan at all. Availability is looked at when
-a candidate's turn comes, not before. Pure.
+The order of a plan is decided as far as it is needed: whether somebody is available, and who is the better one, is
+looked at when its turn comes, and not before. `eligible` says who may answer, `ranking` who comes first, `balance` who
+it is among equals. Pure.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 from proxy.config.structs import Backend, Model, Routing
 from proxy.refusal import Reason, Refused
+from proxy.routing.balance import choose
 from proxy.routing.breaker import Unavailable
 from proxy.routing.breakers import Breakers, Change
-from proxy.routing.candidate import Candidate, Key, Wanted
-from proxy.routing.hints import Hints
+from proxy.routing.candidate import Candidate, Considered, Key, Wanted
+from proxy.routing.eligible import Deployments, Eligible
 from proxy.routing.load import DECIDED_EVERY, SHOWN_EVERY, Load
 from proxy.routing.outcome import Outcome
+from proxy.routing.ranking import Ranking
+from proxy.routing.seat import Seat
 from proxy.routing.shared import DeploymentSeen, DeploymentTold
 
-_PLANS = 4096
+CONSIDERED = 20
+"""Deployments that a record names, at most."""
+_BROKEN = (Unavailable.OPEN, Unavailable.PROBING)
 
 
 class Plan:
-    """The candidates for one request, in the order they will be asked."""
+    """The candidates for one request, in the order in which they are asked."""
 
-    __slots__ = ("_router", "candidates")
+    __slots__ = ("_chosen", "_eligible", "_met", "_now", "_router", "_wanted", "passed")
 
-    def __init__(self, router: "Router", candidates: Sequence[Candidate]) -> None:
+    def __init__(self, router: "Router", eligible: Eligible, wanted: Wanted, now: float) -> None:
         self._router = router
-        self.candidates = candidates
+        self._eligible = eligible
+        self._wanted = wanted
+        self._now = now
+        self._chosen: Seat | None = None
+        self._met: dict[Key, str | None] = {}
+        self.passed: list[tuple[str, str, str]] = []
+        """Those that were passed over because of how they stand, and why; whoever counts them takes them out."""
 
     def next(self, now: float, tried: set[Key]) -> Candidate | None:
-        """The first that is available and has not been tried."""
-        router = self._router
-        for candidate in self.candidates:
-            key = candidate.key
-            if key not in tried and router.breakers.unavailable(key, now) is None and not router.drained(key):
-                return candidate
+        """The best that is available and has not been tried."""
+        router, eligible = self._router, self._eligible
+        only = eligible.only
+        if only is not None:
+            if only.key in tried:
+                return None
+            why = router.unavailable(only, now)
+            if why is None:
+                return only.candidate
+            self._pass(only, why.value)
+            return None
+        chosen = self._chosen
+        if chosen is not None and chosen.key not in tried:
+            del self._met[chosen.key]  # it was never asked: somebody better may have come back
+        unavailable = router.breakers.unavailable
+
+        def usable(seat: Seat) -> bool:
+            if seat.key in tried:
+                return False
+            why = unavailable(seat.key, now)
+            if why is None:
+                return True
+            if why in _BROKEN:
+                seat.load.recovered = now  # not before now: its slow start begins when this was the last time
+            self._pass(seat, why.value)
+            return False
+
+        ranking = router.ranking(eligible, now)
+        for seat, aside in ranking.aside:
+            self._pass(seat, aside)
+        for tier in ranking.tiers:
+            self._chosen = chosen = choose(tier, self._wanted, now, router.uniform, usable)
+            if chosen is not None:
+                self._met[chosen.key] = None
+                return chosen.candidate
         return None
+
+    def _pass(self, seat: Seat, why: str) -> None:
+        if seat.key not in self._met:
+            self._met[seat.key] = why
+            self.passed.append((*seat.key, why))
+
+    @property
+    def candidates(self) -> list[Candidate]:
+        """All of them: those that were chosen, then those that would follow; who does is decided when it is needed."""
+        if self._chosen is None and not self._met:
+            self.next(self._now, set())
+        return [seat.candidate for seat in self._ordered(key for key, why in self._met.items() if why is None)]
+
+    def _ordered(self, first: Iterable[Key]) -> list[Seat]:
+        """Some, in that order, then the others as they are ranked."""
+        ranking = self._eligible.ranking
+        ranked = [] if ranking is None else [seat for tier in ranking.tiers for seat in tier.seats]
+        order = dict.fromkeys(first)
+        order |= dict.fromkeys(seat.key for seat in (*ranked, *self._eligible.seats))
+        known = {seat.key: seat for seat in self._eligible.seats}
+        return [known[key] for key in order]
 
     def verdicts(self, now: float) -> list[tuple[Candidate, Unavailable | None]]:
         """Each candidate, and why it would be skipped."""
-        return [(candidate, self._router.breakers.unavailable(candidate.key, now)) for candidate in self.candidates]
+        seats = {seat.key: seat for seat in self._eligible.seats}
+        return [(found, self._router.unavailable(seats[found.key], now)) for found in self.candidates]
+
+    def considered(self) -> tuple[Considered, ...]:
+        """All who were considered, in order, for the record; nobody where there was nothing to consider."""
+        eligible, chosen = self._eligible, self._chosen
+        if eligible.only is not None and not self._met:
+            return (eligible.only.considered, *eligible.passed_by) if eligible.passed_by else ()
+        ranking = eligible.ranking
+        if chosen is None or len(self._met) > 1 or ranking is None:
+            return self._told()
+        found = ranking.considered.get(chosen.key)
+        if found is None:
+            found = ranking.considered[chosen.key] = self._told()
+        return found
+
+    def _told(self) -> tuple[Considered, ...]:
+        entries = [
+            seat.considered if (why := self._met.get(seat.key)) is None else Considered(*seat.key, why)
+            for seat in self._ordered(self._met)
+        ]
+        return (*entries, *self._eligible.passed_by)[:CONSIDERED]
+
+    @property
+    def eligible(self) -> Eligible:
+        return self._eligible
 
 
 class Router:
-    """A worker's knowledge of all deployments."""
+    """A worker's knowledge of all deployments. `uniform` gives numbers in [0, 1)."""
 
     def __init__(
         self, models: Iterable[Model], backends: Iterable[Backend], routing: Routing, uniform: Callable[[], float]
     ) -> None:
-        self._uniform = uniform
+        self.uniform = uniform
         self._loads: dict[Key, Load] = {}
-        self._candidates: dict[str, tuple[Candidate, ...]] = {}
+        self._models: dict[str, Deployments] = {}
+        self._epoch = 0
+        self._slow_start = 0.0
         self.breakers = Breakers((), routing.breaker, uniform)
         self.reconfigure(models, backends, routing)
 
     def reconfigure(self, models: Iterable[Model], backends: Iterable[Backend], routing: Routing) -> None:
-        """A new configuration; deployments that remain keep their breakers."""
-        known = {backend.name: backend for backend in backends}
-        self._candidates = {
-            model.name: tuple(
-                Candidate(
-                    deployment.backend,
-                    deployment.deployment,
-                    known[deployment.backend].region,
-                    known[deployment.backend].tier,
-                    deployment.priority,
-                    deployment.weight,
-                )
-                for deployment in model.deployments
-            )
-            for model in models
-        }
-        keys = {candidate.key for candidates in self._candidates.values() for candidate in candidates}
+        """A new configuration; deployments that remain keep their breakers and loads."""
+        models = tuple(models)
+        keys = {(deployment.backend, deployment.deployment) for model in models for deployment in model.deployments}
         self.breakers.reconfigure(keys, routing.breaker)
         busy = {key: load for key, load in self._loads.items() if load.in_flight}  # until what is there has ended
         self._loads = busy | {key: self._loads.get(key) or Load() for key in sorted(keys)}
-        chosen = {c.key for candidates in self._candidates.values() if len(candidates) > 1 for c in candidates}
+        known = {backend.name: backend for backend in backends}
+        self._models = {model.name: Deployments(model, known, self._loads.__getitem__) for model in models}
+        self._slow_start = float(routing.slow_start)
+        chosen = {seat.key for found in self._models.values() if len(found.seats) > 1 for seat in found.seats}
         for key, load in self._loads.items():
             load.hints_every = DECIDED_EVERY if key in chosen else SHOWN_EVERY
-        self._eligible: dict[tuple[str, tuple[str, ...]], tuple[tuple[Candidate, ...], ...]] = {}
 
-    def order(self, wanted: Wanted, _now: float) -> Plan:
+    def deployments(self, model: str) -> Deployments | None:
+        """Those of a model, None where there is no such model."""
+        return self._models.get(model)
+
+    def order(self, wanted: Wanted, now: float) -> Plan:
         """A plan for one request."""
-        groups = self._eligible.get((wanted.model, wanted.regions))
-        if groups is None:
-            groups = self._groups(wanted.model, wanted.regions)
-        if len(groups) == 1 and len(groups[0]) == 1:
-            return Plan(self, groups[0])
-        return Plan(self, [candidate for group in groups for candidate in self._shuffled(group)])
+        found = self._models.get(wanted.model)
+        return Plan(self, _NOBODY if found is None else found.of(wanted), wanted, now)
 
-    def _groups(self, model: str, regions: tuple[str, ...]) -> tuple[tuple[Candidate, ...], ...]:
-        eligible = [c for c in self._candidates.get(model, ()) if not regions or c.region in regions]
-        priorities = sorted({candidate.priority for candidate in eligible})
-        groups = tuple(tuple(c for c in eligible if c.priority == priority) for priority in priorities)
-        if len(self._eligible) >= _PLANS:
-            self._eligible.clear()
-        self._eligible[model, regions] = groups
-        return groups
+    def ranking(self, eligible: Eligible, now: float) -> Ranking:
+        """Who comes first, as of a moment ago at most."""
+        ranking = eligible.ranking
+        if ranking is None or now >= ranking.until or ranking.epoch != self._epoch:
+            ranking = eligible.ranking = Ranking(eligible.groups, now, self._slow_start, self._epoch, before=ranking)
+        return ranking
 
-    def _shuffled(self, group: tuple[Candidate, ...]) -> Iterable[Candidate]:
-        """In random order, by weight and without replacement (Efraimidis and Spirakis, 2006)."""
-        if len(group) == 1:
-            return group
-        return sorted(group, key=lambda candidate: -(self._uniform() ** (1 / candidate.weight)))
+    def unavailable(self, seat: Seat, now: float) -> Unavailable | None:
+        return Unavailable.DRAINED if seat.load.drained else self.breakers.unavailable(seat.key, now)
 
-    def drained(self, key: Key) -> bool:
-        load = self._loads.get(key)
-        return load is not None and load.drained
+    # How deployments do.
+
+    def load(self, key: Key) -> Load | None:
+        """What a deployment has to do; None where it is not configured any more."""
+        return self._loads.get(key)
 
     def in_flight(self, key: Key) -> int:
         """The requests of this worker that are at a deployment."""
@@ -119,6 +193,7 @@ class Router:
             load = self._loads.get((told.backend, told.deployment))
             if load is not None:
                 load.told(told, now)
+        self._epoch += 1
 
     def seen(self, now: float) -> tuple[DeploymentSeen, ...]:
         """What there is to tell of deployments since the last time; those without anything new are left out."""
@@ -133,53 +208,37 @@ class Router:
             load.started()
         return self.breakers.begin(key)
 
-    def charge(self, candidate: Candidate, tokens: int, now: float) -> None:
-        """So many tokens are expected to be used there."""
-        load = self._loads.get(candidate.key)
-        if load is not None:
-            load.charge(tokens, now)
-
-    def correct(self, candidate: Candidate, tokens: int, at: float, now: float) -> None:
-        """What was charged `at` a time was so many too few, or, where negative, too many."""
-        load = self._loads.get(candidate.key)
-        if load is not None:
-            load.correct(tokens, at, now)
-
-    def answered(self, candidate: Candidate, seconds: float, now: float, *, stream: bool) -> None:
-        """The head of an answer came, so many seconds after it was asked for."""
-        load = self._loads.get(candidate.key)
-        if load is not None:
-            load.answered(seconds, now, stream=stream)
-
-    def takes_hints(self, candidate: Candidate, now: float) -> bool:
-        """Whether it is time to read what a deployment says of its room: as often as it can matter, and no more."""
-        load = self._loads.get(candidate.key)
-        return load is not None and load.takes_hints(now)
-
-    def hinted(self, candidate: Candidate, hints: Hints, now: float) -> None:
-        """What the head of an answer says of a deployment's room."""
-        load = self._loads.get(candidate.key)
-        if load is not None:
-            load.hinted(*hints, now)
-
     def answering(self, candidate: Candidate, now: float) -> Change | None:
         """A probe has found what it was for: an answer has begun. Its `report`, in the end, is like any other's."""
-        return self.breakers.judge(candidate.key, Outcome.OK, now, None, probe=True)
+        return self._recovering(self.breakers.judge(candidate.key, Outcome.OK, now, None, probe=True), now)
 
     def report(
         self, candidate: Candidate, outcome: Outcome, now: float, wait: float | None = None, *, probe: bool = False
     ) -> Change | None:
         """How it went; the change to announce, if there is one."""
-        load = self._loads.get(candidate.key)
+        key = candidate.key
+        load = self._loads.get(key)
         if load is not None:
             load.ended(outcome)
-        return self.breakers.judge(candidate.key, outcome, now, wait, probe=probe)
+        return self._recovering(self.breakers.judge(key, outcome, now, wait, probe=probe), now)
+
+    def _recovering(self, change: Change | None, now: float) -> Change | None:
+        """A deployment whose breaker closes begins slowly."""
+        if change is not None and change.state == "closed":
+            load = self._loads.get((change.backend, change.deployment))
+            if load is not None:
+                load.recovered = now
+                self._epoch += 1
+        return change
 
     def refusal(self, plan: Plan, now: float) -> Refused:
         """What the client is told when nobody is left to ask, with the soonest honest time to come back."""
-        if not plan.candidates:
-            return Refused(Reason.NO_BACKEND, "no deployment in the client's regions", message=_NO_REGION)
-        breakers = [breaker for c in plan.candidates if (breaker := self.breakers.get(c.key)) is not None]
+        if not plan.eligible.seats:
+            return _impossible(plan.eligible)
+        seats = [seat for seat in plan.eligible.seats if not seat.load.drained]
+        if not seats:
+            return Refused(Reason.NO_BACKEND, Unavailable.DRAINED.value, retry_after=_DRAINED)
+        breakers = [breaker for seat in seats if (breaker := self.breakers.get(seat.key)) is not None]
         causes = [(breaker.unavailable(now), breaker.until - now) for breaker in breakers]
         kinds = {cause for cause, _ in causes if cause is not None}
         # Nobody knows how long a probe takes, and waiting does not mend what is configured wrongly.
@@ -194,9 +253,23 @@ class Router:
         return Refused(Reason.BACKENDS_FAILED, "every candidate was tried")
 
 
+_NOBODY = Eligible((), None, ())
 _PROBE = 1.0
+_DRAINED = 5.0
 _UNMENDED = (Unavailable.MISCONFIGURED,)
 _NO_REGION = "No backend in the regions this client is bound to serves this model."
+_NOT_ALLOWED = "No backend that this client is bound to serves this model."
+
+
+def _impossible(eligible: Eligible) -> Refused:
+    """Why nobody may ever answer."""
+    reasons = {why for _, why in eligible.excluded}
+    rule = ", ".join(sorted(why.value for why in reasons))
+    if any(not why.of_the_client for why in reasons):
+        return Refused(Reason.NOT_SERVED, rule)
+    if len(reasons) == 1 and rule == "region":
+        return Refused(Reason.NO_BACKEND, "no deployment in the client's regions", message=_NO_REGION)
+    return Refused(Reason.NO_BACKEND, rule or "no deployment", message=_NOT_ALLOWED if rule else None)
 
 
 def _rule(kinds: set[Unavailable]) -> str:

@@ -1,6 +1,7 @@
 """What becomes of a request at this moment: explained by the running configuration, with what workers have told."""
 
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -11,7 +12,9 @@ from proxy.config.structs import Config
 from proxy.identity.principal import Principal
 from proxy.policy.explain import Asked, Explainer, Explanation, Present
 from proxy.routing.candidate import Key
+from proxy.routing.shared import DeploymentTold
 from proxy.supervisor.deployment_status import deployments
+from proxy.supervisor.live import keys_of
 
 if TYPE_CHECKING:
     from proxy.supervisor.main import Supervisor
@@ -58,7 +61,19 @@ class ExplainNow:
                 "tokens_per_minute": usage.tokens,
                 "concurrent_requests": usage.concurrent,
             },
+            told=tuple(self._told()),
         )
+
+    def _told(self) -> Iterator[DeploymentTold]:
+        """How deployments stand over all workers."""
+        live, now = self._supervisor.live, time.monotonic()
+        for key in keys_of(self._supervisor.config):
+            yield DeploymentTold(
+                *key,
+                drained=key in live.overrides.drained,
+                weight=live.overrides.weight(key, now),
+                utilisation=live.figures(key).utilisation,
+            )
 
     def _aside(self) -> tuple[dict[Key, str], dict[Key, str]]:
         """Deployments that no worker asks at present, and those that only some do not ask; each with why."""

@@ -15,5 +15,5 @@ def test_it_prints_and_writes_every_figure(
     monkeypatch.setattr(micro, "_ROUNDS", 1)
     assert micro.run(tmp_path / "figures.json") == 0
     figures = json.loads((tmp_path / "figures.json").read_text())
-    assert len(figures) == len(capsys.readouterr().out.splitlines()) == 12
+    assert len(figures) == len(capsys.readouterr().out.splitlines()) == 16
     assert all(cost > 0 for cost in figures.values())

@@ -13,7 +13,7 @@ from proxy.record.record import Attempt, CredentialUsed, End, Record, Tokens, ti
 
 FIELDS = (
     "seq time request_id trace_id client tenant user credential source operation model stream decision reason rule "
-    "status backend region deployment attempts tokens ttfb_ms duration_ms bytes_in bytes_out end"
+    "status backend region deployment attempts candidates tokens ttfb_ms duration_ms bytes_in bytes_out end"
 ).split()
 """Design section 6, in its order; a record that is chained has `prev` and `hash` after them."""
 

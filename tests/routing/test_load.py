@@ -8,7 +8,6 @@ from proxy.config.structs import Backend, Deployment, Model, Routing
 from proxy.record.metrics import FIRST_BYTE_BUCKETS
 from proxy.routing import hints
 from proxy.routing.candidate import Wanted
-from proxy.routing.hints import Hints
 from proxy.routing.load import HINT_KEPT, SPILLED_FOR, LastMinute, Load, PeakAverage
 from proxy.routing.outcome import Outcome
 from proxy.routing.select import Router
@@ -156,9 +155,11 @@ def test_only_what_is_new_is_told_and_told_once() -> None:
     chosen = made.order(Wanted("m"), NOW).next(NOW, set())
     assert chosen is not None
     made.started(chosen)
-    made.charge(chosen, 100, NOW)
-    made.answered(chosen, 0.03, NOW, stream=True)
-    made.hinted(chosen, Hints(5_000, 50, 0.4), NOW)
+    load = made.load(chosen.key)
+    assert load is not None
+    load.charge(100, NOW)
+    load.answered(0.03, NOW, stream=True)
+    load.hinted(5_000, 50, 0.4, NOW)
     (seen,) = made.seen(NOW)
     assert (seen.backend, seen.deployment, seen.in_flight, seen.requests, seen.tokens) == ("a", "d", 1, 0, 100)
     assert sum(seen.ttfb) == 1
@@ -166,7 +167,7 @@ def test_only_what_is_new_is_told_and_told_once() -> None:
     assert (seen.ewma, seen.remaining_tokens, seen.remaining_requests, seen.utilisation) == (0.03, 5_000, 50, 0.4)
     assert made.seen(NOW + 1) == ()
     made.report(chosen, Outcome.OK, NOW + 2)
-    made.correct(chosen, -40, NOW, NOW + 2)
+    load.correct(-40, NOW, NOW + 2)
     (seen,) = made.seen(NOW + 20)
     assert (seen.in_flight, seen.requests, seen.tokens, seen.failed, seen.throttled) == (0, 1, -40, 0, 0)
     assert (seen.remaining_tokens, seen.utilisation, seen.last_error) == (None, None, None)
