@@ -254,7 +254,9 @@ class Forwarding:
 
     async def _ask(self, candidate: Candidate) -> tuple[Outcome, int]:
         """The outcome and the status that went to the client. Raises `Failed` where none did."""
-        pool = self._worker.pools[candidate.backend]
+        pool = self._worker.pools.get(candidate.backend)
+        if pool is None:  # the configuration has changed since the plan was made
+            raise Failed(Outcome.CONNECT_FAILED)
         credential = self._credential(candidate)
         begun = await reach(pool, self._asking(candidate, pool, credential))
         try:

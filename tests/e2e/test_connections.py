@@ -10,7 +10,7 @@ import pytest
 from bench.mock.process import MockProcess, mock_process
 from certs.pki import Pki
 from tests.e2e.gateway import Gateway, azure, config_text, gateway, wait_for
-from tests.e2e.test_failures import ask, split
+from tests.e2e.test_failures import ask, newest, split
 from tests.e2e.test_hostile import request
 from tests.forward_proxy import forward_proxy
 
@@ -80,6 +80,26 @@ def test_a_redirect_is_the_clients_to_follow(calm: Gateway, quiet: MockProcess) 
     quiet.fault("error", status=307)
     assert split(calm.raw(ask()))[0] == 307
     assert len(quiet.received()) == 1
+
+
+def test_a_backend_that_a_reload_takes_away_from_under_a_request(calm: Gateway, quiet: MockProcess) -> None:
+    before = calm.config.read_text()
+    left, _, right = before.partition('[[backends]]\nname = "frc"')
+    text = left + right[right.index("[[models]]") :].replace('{ backend = "frc"', '# { backend = "frc"')
+    quiet.fault("reset", instance="swc", delay=3.0)
+    with calm.connect() as sock:
+        sock.sendall(ask())
+        wait_for(quiet.received)
+        calm.config.write_text(text.replace('regions = ["francecentral"]', 'regions = ["swedencentral"]'))
+        assert calm.api("POST", "/api/reload").json()["ok"] is True
+        received = b""
+        while part := sock.recv(65536):
+            received += part
+    calm.config.write_text(before)
+    assert calm.api("POST", "/api/reload").json()["ok"] is True
+    status, head, _ = split(received)
+    assert status in (502, 503)
+    assert [attempt["reason"] for attempt in newest(calm, head)["attempts"]] == ["reset_before_head", "connect_failed"]
 
 
 def test_through_a_forward_proxy(tmp_path: Path, pki: Pki, quiet: MockProcess) -> None:
