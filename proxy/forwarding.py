@@ -171,7 +171,7 @@ class Forwarding:
             now = time.monotonic()
             used = None
             if self._side is not None and self._side.lost:
-                outcome, used = Outcome.HEDGE_LOST, self._lose(candidate)
+                outcome, used = Outcome.HEDGE_LOST, self._lose(candidate, now)
             record.attempts.append(Attempt(candidate.backend, status, outcome.reason, round((now - began) * 1000, 1)))
             worker.tally.attempt(candidate.backend, candidate.region, candidate.deployment, outcome.reason)
             worker.announce(worker.router.report(candidate, outcome, now, wait, probe=self._probe))
@@ -187,11 +187,13 @@ class Forwarding:
         meter = self.sent.meter
         return estimate if meter is None or meter.usage is None else meter.usage.total
 
-    def _lose(self, candidate: Candidate) -> int:
+    def _lose(self, candidate: Candidate, now: float) -> int:
         """The tokens that an attempt cost that was given up for another: its prompt, if that was sent."""
         exchange, worker = self._exchange, self._worker
         if not self.sent.reached_backend:
             return 0
+        if self._load is not None and self._side is not None and self._side.first:
+            self._load.answered(now - self._began, now, stream=True)  # it would have taken at least as long
         prompt = worker.estimator.estimate(exchange.served, exchange.client.name, len(exchange.body), 0)
         worker.tally.hedged(candidate.backend, candidate.region, candidate.deployment, prompt)
         return prompt

@@ -38,6 +38,10 @@ class Side:
             self._race.connection.await_on(self._race)
 
     @property
+    def first(self) -> bool:
+        return self._race.sides[0] is self
+
+    @property
     def lost(self) -> bool:
         """The other one has won."""
         return self._race.winner not in (None, self)
