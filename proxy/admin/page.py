@@ -148,10 +148,10 @@ def _deployments(status: Status) -> str:
         Column("Backend", lambda d: [Line(d.backend), Line(f"{d.region}, {d.tier}", Tone.QUIET)]),
         Column("Deployment", lambda d: [Line(d.deployment), Line(", ".join(d.models), Tone.QUIET)]),
         Column("State", lambda d: _standing(d, status.time)),
-        Column("Weight", _weight, number=True),
+        Column("Weight", _weight),
         Column("In flight", _in_flight, number=True),
         Column("Tokens a minute", _tokens, number=True),
-        Column("First byte, p50 and p99", _first_byte, number=True),
+        Column("First byte", _first_byte, number=True),
         Column("Errors", lambda d: _errors(d, status.time)),
     ]
     return table("Deployments", columns, status.deployments, "No deployments are configured.")
@@ -171,10 +171,11 @@ def _standing(deployment: DeploymentStatus, now: float) -> Cell:
 
 
 def _weight(deployment: DeploymentStatus) -> Cell:
-    lines = [Line(f"{deployment.weight:g}")]
+    lines: list[Line | Badge] = [Line(f"{deployment.weight:g}")]
     if deployment.weight_set:
-        goal = "" if deployment.weight_goal is None else f", on its way to {deployment.weight_goal:g}"
-        lines.append(Line(f"set by hand{goal}", Tone.WARN))
+        lines.append(Badge("by hand", Tone.WARN))
+    if deployment.weight_goal is not None:
+        lines.append(Line(f"on its way to {deployment.weight_goal:g}", Tone.QUIET))
     return lines
 
 
@@ -195,7 +196,7 @@ def _tokens(deployment: DeploymentStatus) -> Cell:
 
 def _first_byte(deployment: DeploymentStatus) -> Cell:
     times = deployment.first_byte
-    return "–" if times is None else [Line(_brief(times.p50)), Line(_brief(times.p99), Tone.QUIET)]
+    return "–" if times is None else [Line(f"p50 {_brief(times.p50)}"), Line(f"p99 {_brief(times.p99)}", Tone.QUIET)]
 
 
 def _errors(deployment: DeploymentStatus, now: float) -> Cell:

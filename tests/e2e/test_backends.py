@@ -157,6 +157,14 @@ def test_a_backend_is_set_aside_by_hand_and_taken_back(running: Gateway) -> None
     assert httpx.get(running.health + "/readyz").status_code == 200
 
 
+def test_all_drained_is_an_honest_503(running: Gateway) -> None:
+    act(running, "swc", "drain")
+    act(running, "frc", "drain")
+    wait_for(lambda: split(running.raw(ask(1)))[0] != 200)
+    status, head, _ = split(running.raw(ask(1)))
+    assert (status, b"retry-after: " in head) == (503, True)
+
+
 def test_what_is_set_outlives_workers_and_reloads(running: Gateway) -> None:
     act(running, "swc", "drain")
     for pid in [worker["pid"] for worker in workers(running)]:
