@@ -73,7 +73,7 @@ def test_wrong_use_exits_2(arguments: list[str], capsys: pytest.CaptureFixture[s
     assert capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["mock", "load", "compare", "faults"])
+@pytest.mark.parametrize("command", ["mock", "load", "compare", "faults", "timelines", "simulate"])
 def test_help_has_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
         main([command, "--help"])
