@@ -12,7 +12,7 @@ from proxy.routing.outcome import Outcome
 from proxy.routing.shared import DeploymentSeen, DeploymentTold
 
 HINT_KEPT = 10.0  # s, that what a backend said of its remaining quota counts
-SPILLED_FOR = 2.0  # s, that a provisioned deployment is spared after it said that it is too busy
+SPILLED_FOR = 0.25  # s, that a provisioned deployment is spared when it is too busy: longer, and it stands idle
 SHOWN_EVERY = 1.0  # s, where hints are for people alone
 DECIDED_EVERY = 0.02  # s, where there is a choice to make by them
 _DECAY = 10.0  # s
