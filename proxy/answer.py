@@ -5,7 +5,7 @@ from math import ceil
 
 import msgspec
 
-from proxy.policy.operations import Target
+from proxy.policy.operations import OPERATIONS, Target
 from proxy.refusal import Reason, Refused, error_body
 from proxy.wire.http1 import PHRASES, Headers, response_head
 
@@ -47,10 +47,19 @@ def refusal(refused: Refused, request_id: str, *, close: bool) -> tuple[bytes, b
     if refused.reason is Reason.SCOPE_MISSING:
         headers.append((b"www-authenticate", _INSUFFICIENT))
     if terms.status == 405:
-        headers.append((b"allow", b"POST" if refused.rule != "models" else b"GET, HEAD"))
+        headers.append((b"allow", _allowed(refused.rule or "")))
     if close:
         headers.append((b"connection", b"close"))
     return response_head(terms.status, headers), body
+
+
+def _allowed(rule: str) -> bytes:
+    """The methods of the operations that a rule names (RFC 9110 section 10.2.1)."""
+    named = [OPERATIONS[name] for name in rule.split(", ") if name in OPERATIONS]
+    methods = dict.fromkeys(operation.method for operation in named) or {"POST": None}
+    if any(operation.method == "GET" and operation.state is None for operation in named):
+        methods["HEAD"] = None
+    return ", ".join(methods).encode("ascii")
 
 
 class _Model(msgspec.Struct):

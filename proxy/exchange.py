@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import trio
 
-from proxy import answer
+from proxy import answer, stored_exchange
 from proxy.config.structs import Client
 from proxy.forwarding import Forwarding, Sent
 from proxy.identity.authenticate import Presented, split_bearer
@@ -30,7 +30,7 @@ from proxy.policy.multipart import Form
 from proxy.policy.operations import Target
 from proxy.policy.request import Request, forwarded, limit_completion, read_json, requested_model
 from proxy.record.record import CredentialUsed, End, Record, Tokens, timestamp
-from proxy.refusal import Reason, Refused
+from proxy.refusal import OF_STORED_STATE, Reason, Refused
 from proxy.wire.http1 import RequestHead, response_head
 from proxy.wire.server import ClientConnection, ClientGone
 
@@ -51,8 +51,9 @@ class Exchange:
     """One request and its answer. `head` is None where not even that could be read."""
 
     __slots__ = (
-        "_admission", "_buffered", "_form", "_forwarding", "_slot", "began", "body", "client", "connection", "estimate",
-        "head", "keep_alive", "model", "note", "principal", "record", "request", "served", "stream_body", "target",
+        "_admission", "_buffered", "_form", "_slot", "began", "body", "charged", "client", "connection", "estimate",
+        "forwarding", "head", "keep_alive", "model", "note", "principal", "record", "request", "served", "stream_body",
+        "target",
         "view", "worker",
     )  # fmt: skip
 
@@ -66,6 +67,7 @@ class Exchange:
         self.body = b""
         self.stream_body = False
         self.estimate = 0
+        self.charged: int | None = None  # tokens to settle with, where the record does not tell
         self.model = ""  # by which it is granted, limited and recorded
         self.served = ""  # whose deployments answer
         self.note: str | None = None
@@ -78,7 +80,7 @@ class Exchange:
         self._buffered = 0
         self._admission: Admission | None = None
         self._slot = -1
-        self._forwarding: Forwarding | None = None
+        self.forwarding: Forwarding | None = None
         worker.in_flight += 1
 
     async def run(self) -> bool:
@@ -128,21 +130,27 @@ class Exchange:
             self.principal = principal = await self._authenticate_later(head, undecided)
         self.client = view.clients[principal.client]
         self.connection.serving = principal.client
+        if target.operation.state is not None:
+            await stored_exchange.serve(self)
+            return
         if target.operation.body == "none":
-            await self._admit()
+            await self.admit()
             await self._list_models()
             return
-        self._judge_body(head)
+        self.judge_body(head)
         permissions = view.permissions[principal.client]
         if target.model is not None:
             named = view.aliases.get(target.model, target.model)
             self.record.model = named[:256]
             permissions.admit(target.operation, named, principal)
-        await self._read_body(head, permissions.closely or view.closely)
-        requested = self._requested()
-        self._authorize(permissions, view.aliases.get(requested, requested))
-        await self._admit()
-        self._forwarding = forwarding = Forwarding(self)
+        await self.read_body(head, permissions.closely or view.closely)
+        if self.request is not None and self.request.state is not None:
+            await stored_exchange.serve_kept(self, self.request.state)
+            return
+        requested = self.requested()
+        self.authorize(permissions, view.aliases.get(requested, requested))
+        await self.admit()
+        self.forwarding = forwarding = Forwarding(self)
         await forwarding.run()
 
     # Parse.
@@ -218,14 +226,14 @@ class Exchange:
 
     # Authorize.
 
-    def _requested(self) -> str:
+    def requested(self) -> str:
         if self._form is not None and self.target.model is None:
             if not self._form.model:
                 raise Refused(Reason.MODEL_MISSING, "model")
             return self._form.model
         return requested_model(self.target, self.request)
 
-    def _authorize(self, permissions: Permissions, model: str) -> None:
+    def authorize(self, permissions: Permissions, model: str) -> None:
         self.record.model = model[:256]
         rule = permissions.authorize(self.target.operation, model, self.principal, self.request)
         self.record.rule = rule.name if self.note is None else f"{rule.name}; {self.note}"
@@ -236,7 +244,7 @@ class Exchange:
 
     # The body.
 
-    def _judge_body(self, head: RequestHead) -> None:
+    def judge_body(self, head: RequestHead) -> None:
         """What the head says of the body, before any of it is read (RFC 9110 section 10.1.1)."""
         bounds = self.view.bounds
         kind = self.target.operation.body
@@ -263,7 +271,7 @@ class Exchange:
         self.worker.buffered += size
         self._buffered += size
 
-    async def _read_body(self, head: RequestHead, closely: bool) -> None:
+    async def read_body(self, head: RequestHead, closely: bool) -> None:
         connection, bounds = self.connection, self.view.bounds
         if head.expects_continue:
             await connection.continue_(bounds)
@@ -275,6 +283,8 @@ class Exchange:
         self.body = body
         self.record.bytes_in = len(body)
         operation = self.target.operation
+        if operation.state is not None:
+            return
         if operation.body == "multipart":
             if self.target.model is None:
                 self._form = Form(body, head.once[b"content-type"])
@@ -319,10 +329,10 @@ class Exchange:
 
     # Admit.
 
-    async def _admit(self) -> None:
+    async def admit(self) -> None:
         worker = self.worker
         limit = self.request.completion_limit if self.request else None
-        if self.target.operation.body != "none":
+        if self.served:
             self.estimate = worker.estimator.estimate(self.served, self.client.name, len(self.body), limit)
         self._admission = await worker.admit(self.client.name, self.estimate)
         record = self.record
@@ -355,9 +365,10 @@ class Exchange:
         record.reason = refused.reason.value
         record.rule = refused.rule or record.rule
         record.status = refused.reason.terms.status
-        if self._slot < 0:
+        ours = self._slot < 0 or refused.reason in OF_STORED_STATE
+        if ours:
             record.decision = "refused"
-        self.end(_ENDS.get(refused.reason, End.REFUSED if self._slot < 0 else End.BACKEND_FAILED), record.reason)
+        self.end(_ENDS.get(refused.reason, End.REFUSED if ours else End.BACKEND_FAILED), record.reason)
         if record.status == 401:
             await self.worker.slow_down(self.connection.source)
         if self.connection.gone:
@@ -383,7 +394,7 @@ class Exchange:
     async def _last_resort(self) -> None:
         """The gateway failed. Say so if nothing was said yet; the connection ends in either case."""
         self.keep_alive = False
-        if self._forwarding is not None and self._forwarding.answered:
+        if self.forwarding is not None and self.forwarding.answered:
             return
         self.record.status = 500
         head, body = answer.refusal(Refused(Reason.INTERNAL), self.record.request_id, close=True)
@@ -404,7 +415,7 @@ class Exchange:
         worker.in_flight -= 1
         worker.buffered -= self._buffered
         record.duration_ms = round((time.monotonic() - self.began) * 1000, 3)
-        sent = self._forwarding.sent if self._forwarding is not None else None
+        sent = self.forwarding.sent if self.forwarding is not None else None
         if sent is not None:
             record.bytes_out = sent.bytes_out
         uncounted = self._settle(sent)
@@ -420,7 +431,7 @@ class Exchange:
         else:
             worker.tally.count_request(record)
             worker.uncounted(msgspec.structs.replace(uncounted, line=line))
-        self._forwarding = None  # it refers back here, and no cycle should wait for the collector
+        self.forwarding = None  # it refers back here, and no cycle should wait for the collector
 
     def _settle(self, sent: Sent | None) -> Uncounted | None:
         """Replace the reservation by what was used; the message for the tokenizer where only it can tell."""
@@ -437,10 +448,13 @@ class Exchange:
                 uncounted = self._for_tokenizer(sent)
         if self._admission is not None:
             now = time.monotonic()
-            if record.tokens is None and (sent is None or not sent.reached_backend):
+            used = record.tokens.total if record.tokens else 0
+            if self.charged is not None:
+                worker.leases.settle(self._admission, self.charged, now)
+            elif record.tokens is None and (sent is None or not sent.reached_backend):
                 worker.leases.cancel(self._admission, now)
             else:
-                worker.leases.settle(self._admission, record.tokens.total if record.tokens else 0, now)
+                worker.leases.settle(self._admission, used, now)
         return uncounted
 
     def _for_tokenizer(self, sent: Sent) -> Uncounted:

@@ -49,7 +49,7 @@ _REFUSALS = {
     Outcome.ANSWER_TIMEOUT: Reason.BACKEND_TIMEOUT,
     Outcome.NO_CREDENTIAL: Reason.CREDENTIAL_UNAVAILABLE,
 }
-_ENDED = {
+ENDED = {
     RelayEnd.COMPLETE: (End.COMPLETE, None, Outcome.OK),
     RelayEnd.CLIENT_GONE: (End.CLIENT_GONE, "client_gone", Outcome.CANCELLED),
     RelayEnd.CLIENT_STALLED: (End.CLIENT_GONE, "client_stalled", Outcome.CANCELLED),
@@ -390,7 +390,7 @@ class Forwarding:
             exchange.end(End.COMPLETE)
             return Outcome.OK
         try:
-            first = _first(body, begun.rest)
+            first = first_of(body, begun.rest)
         except BodyBroken:
             raise Failed(Outcome.RESET_BEFORE_HEAD, status=head.status) from None
         await self._begin(candidate, head, framing, first)
@@ -404,7 +404,7 @@ class Forwarding:
         else:
             begun.close()
             exchange.keep_alive = False
-        how, reason, outcome = _ENDED[end]
+        how, reason, outcome = ENDED[end]
         connection.gone = connection.gone or how is End.CLIENT_GONE
         exchange.end(how, reason)
         return outcome
@@ -509,7 +509,7 @@ def _hedging(exchange: "Exchange", settings: Hedging) -> Hedging | None:
     return settings if interactive and inference and exchange.record.stream and not exchange.stream_body else None
 
 
-def _first(body: Body, rest: bytes) -> bytes:
+def first_of(body: Body, rest: bytes) -> bytes:
     if not rest:
         return b""
     buffer = bytearray(rest)

@@ -12,6 +12,7 @@ from proxy.config.structs import Backend, Bounds, Bytes, Client, Issuer, Model, 
 from proxy.identity.known import AskCertificate, AskKeys, CertificateVerdict, ClientKey, IssuerKeys, Settled
 from proxy.policy.budget import Ask, Granted, Recall, Return
 from proxy.routing.shared import DeploymentSeen, DeploymentTold
+from proxy.stored import entry as stored
 
 
 class Message(msgspec.Struct, frozen=True, tag=True, array_like=True):
@@ -220,6 +221,26 @@ class DeploymentsTold(Message, frozen=True):
     deployments: tuple[DeploymentTold, ...]
 
 
+class AskStored(Message, frozen=True):
+    """A question about stored state. `serial` is the worker's own."""
+
+    serial: int
+    question: stored.Question
+
+
+class StoredTold(Message, frozen=True):
+    """Its answer."""
+
+    serial: int
+    told: stored.Told
+
+
+class StoredDropped(Message, frozen=True):
+    """These things are deleted; no worker may think that it knows them."""
+
+    ids: tuple[str, ...]
+
+
 class CertificateSeen(Message, frozen=True):
     """A client has shown this certificate, in DER, in a handshake that succeeded."""
 
@@ -256,6 +277,8 @@ Downward = (
     | Recall
     | BreakerTold
     | DeploymentsTold
+    | StoredTold
+    | StoredDropped
 )
 Upward = (
     Ready
@@ -271,6 +294,7 @@ Upward = (
     | AskCertificate
     | CertificateSeen
     | KeysUsed
+    | AskStored
 )
 
 

@@ -42,6 +42,13 @@ class Reason(Enum):
     MODEL_MISSING = "model_missing"
     UNKNOWN_OPERATION = "unknown_operation"
     STORED_STATE = "stored_state"
+    # stored state
+    NOT_FOUND = "not_found"
+    TWO_RESOURCES = "two_resources"
+    UNJUDGED = "unjudged"
+    STATE_FULL = "state_full"
+    STATE_UNAVAILABLE = "state_unavailable"
+    RESOURCE_GONE = "resource_gone"
     # identity
     NO_CREDENTIAL = "no_credential"
     UNKNOWN_KEY = "unknown_key"
@@ -127,7 +134,21 @@ _TERMS: dict[Reason, Terms] = {
     Reason.MODEL_MISSING: Terms(400, "BadRequest", "The request names no model.", False),
     Reason.UNKNOWN_OPERATION: Terms(404, "404", "Resource not found.", False),
     Reason.STORED_STATE: Terms(
-        403, "OperationNotAllowed", "Operations on stored state are not available through this gateway.", False
+        403, "OperationNotAllowed", "This operation on stored state is not available through this gateway.", False
+    ),
+    Reason.NOT_FOUND: Terms(404, "404", "Resource not found.", False),
+    Reason.TWO_RESOURCES: Terms(
+        400, "BadRequest", "What the request names lies at different resources, and cannot be used together.", False
+    ),
+    Reason.UNJUDGED: Terms(400, "BadRequest", "The request has what this gateway cannot judge.", False),
+    Reason.STATE_FULL: Terms(
+        403, "OperationNotAllowed", "This client stores as much as it may: delete what is no longer needed.", False
+    ),
+    Reason.STATE_UNAVAILABLE: Terms(
+        503, "ServiceUnavailable", "It cannot be told at present whose this is; try again."
+    ),
+    Reason.RESOURCE_GONE: Terms(
+        503, "ServiceUnavailable", "The resource that holds this may not be used for it at present."
     ),
     Reason.NO_CREDENTIAL: Terms(401, "401", "Access denied: present a valid credential.", False),
     Reason.UNKNOWN_KEY: Terms(401, "401", "Access denied: the credential is not valid.", False),
@@ -197,6 +218,12 @@ _TERMS |= {
     for reason in Reason
     if reason.value.startswith("certificate_")
 }
+
+
+OF_STORED_STATE = frozenset(
+    (Reason.NOT_FOUND, Reason.TWO_RESOURCES, Reason.UNJUDGED, Reason.STATE_FULL, Reason.STATE_UNAVAILABLE)
+)
+"""What may be found only when a request is admitted, so that whoever guesses ids is held to its limits."""
 
 
 class Refused(Exception):

@@ -13,8 +13,8 @@ import msgspec
 
 from proxy.config.structs import Bounds
 from proxy.routing.outcome import Outcome
-from proxy.wire.body import BodyBroken, CloseFraming, Framing
-from proxy.wire.chunks import LAST_CHUNK, ChunkError, chunk
+from proxy.wire.body import BodyBroken, CloseFraming, Framing, LengthFraming
+from proxy.wire.chunks import LAST_CHUNK, ChunkDecoder, ChunkError, chunk
 from proxy.wire.http1 import HEAD_END, BadResponse, ResponseHead, read_response_head
 from proxy.wire.link import LinkClosed, LinkTimeout
 from proxy.wire.pool import BackendLink, ConnectFailed, Pool
@@ -73,6 +73,34 @@ class Answer:
         self.keep(clean=pos == len(received))
         return bytes(payload)
 
+    async def ahead(self, enough: Callable[[bytearray], bool] | None, at_most: int, deadline: float) -> bytes:
+        """The payload, as far as it is `enough`, or all of it; what was read stays to be passed on as it came.
+
+        Raises `BodyBroken`, also for more than `at_most`.
+        """
+        framing = _again(self.head.framing)
+        if framing is None:
+            return b""
+        received, payload = bytearray(self.rest), bytearray()
+        pos = 0
+        while True:
+            pos = _read_on(framing, received, pos, payload)
+            if framing.complete or (enough is not None and enough(payload)):
+                break
+            if len(received) > at_most:
+                raise BodyBroken("too long to look at")
+            try:
+                count = await self.link.recv_into(self.link.pump.view, deadline)
+            except LinkClosed as closed:
+                if closed.clean and isinstance(framing, CloseFraming):
+                    break
+                raise BodyBroken("ended early") from None
+            except LinkTimeout:
+                raise BodyBroken("took too long") from None
+            received += self.link.pump.view[:count]
+        self.rest = bytes(received)
+        return bytes(payload)
+
     def let_go(self) -> None:
         """The head was passed on, and what came with it: only whether the backend keeps the connection matters now."""
         self.head.lines.clear()
@@ -87,6 +115,19 @@ class Answer:
 
     def close(self) -> None:
         self.link.close()
+
+
+def _again(framing: Framing | None) -> Framing | None:
+    """The framing of a body of which nothing was read, once more."""
+    match framing:
+        case LengthFraming():
+            return LengthFraming(framing.left)
+        case CloseFraming():
+            return CloseFraming()
+        case None:
+            return None
+        case _:
+            return ChunkDecoder()
 
 
 def _read_on(framing: Framing, received: bytearray, pos: int, payload: bytearray) -> int:
@@ -106,6 +147,15 @@ class Waiting(Protocol):
     def gone(self) -> bool: ...
 
     def await_on(self, link: BackendLink | None, /) -> None: ...
+
+
+class Unwatched:
+    """Nobody leaves: several answers are waited for at a time, and bounded."""
+
+    gone = False
+
+    def await_on(self, link: BackendLink | None, /) -> None:
+        """Nothing to do."""
 
 
 class Asking(msgspec.Struct):

@@ -26,6 +26,14 @@ def fronting(tls: Tls) -> Fronting:
     return Fronting(tls.trusted_proxies, tls.forwarded_certificate, tls.roots, tls.intermediates)
 
 
+def resources(backends: tuple[Backend, ...]) -> dict[str, tuple[str, ...]]:
+    """The backends that are one resource with each, itself among them: by their address, whatever their tiers."""
+    by_url: dict[str, tuple[str, ...]] = {}
+    for backend in backends:
+        by_url[backend.url.rstrip("/")] = (*by_url.get(backend.url.rstrip("/"), ()), backend.name)
+    return {backend.name: by_url[backend.url.rstrip("/")] for backend in backends}
+
+
 class View:
     """Everything of one snapshot, indexed."""
 
@@ -47,4 +55,5 @@ class View:
         """Whether what bodies bring decides who may answer."""
         self.models: dict[str, Model] = {model.name: model for model in snapshot.models}
         self.backends: dict[str, Backend] = {backend.name: backend for backend in snapshot.backends}
+        self.resources = resources(snapshot.backends)
         self.forwarded = FORWARDED_HEADERS | {name.lower().encode("ascii") for name in snapshot.forward_headers}

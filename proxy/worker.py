@@ -42,6 +42,8 @@ from proxy.messages import (
     Records,
     SigningKeys,
     Snapshot,
+    StoredDropped,
+    StoredTold,
     Uncounted,
     UpstreamCredential,
     UpstreamCredentials,
@@ -50,6 +52,7 @@ from proxy.messages import (
     decode_downward,
 )
 from proxy.metering.estimate import Estimator
+from proxy.ownership import Ownership
 from proxy.policy.budget import Granted, Recall
 from proxy.policy.lease import Admission, Leases
 from proxy.policy.slowdown import Slowdown
@@ -124,6 +127,7 @@ class Worker:
         self.estimator = Estimator()
         self.hints = UsageHints()
         self.hedges = HedgeBudget()
+        self.stored = Ownership(channel.post)
         self.tally = Tally()
         self._handshakes = Handshakes()
         self.next_id = request_ids(secrets.token_hex(6))
@@ -240,6 +244,10 @@ class Worker:
                     self._told_first = message
                 else:
                     self.router.told(message.deployments, now)
+            case StoredTold():
+                self.stored.told(message)
+            case StoredDropped():
+                self.stored.dropped(message.ids)
             case BreakerTold():
                 if self._listener is None:
                     self._told_of_breakers.append(message)

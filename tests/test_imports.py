@@ -12,6 +12,7 @@ PURE = [
     *(PROXY / "policy").glob("*.py"),
     *(PROXY / "routing").glob("*.py"),
     *(PROXY / "metering").glob("*.py"),
+    *(PROXY / "stored").glob("*.py"),
     *(PROXY / "wire" / name for name in ("chunks.py", "body.py", "http1.py")),
     *(PROXY / name for name in ("answer.py", "refusal.py", "trace.py")),
 ]

@@ -5,7 +5,9 @@ that was asked for, the address, the credential, the body, the deployment, `stre
 than 2024-09-01-preview, the deployment's allowance (azure.md, "Addresses" and "Streams").
 """
 
+import json
 import random
+import time
 import zlib
 from collections.abc import Callable
 from functools import partial
@@ -24,6 +26,7 @@ from bench.mock.limits import Allowance
 from bench.mock.received import Log
 from bench.mock.rendering import ANSWERS, FORMS, Rendering, Renderings
 from bench.mock.request import Request
+from bench.mock.stored import NotThere, Stored, asked, is_stored, keeps
 from bench.mock.stream import Stream
 
 _TARGETS_KEPT = 1024
@@ -34,11 +37,13 @@ _NO_FORM = Rendering("", {})
 
 
 class _Route(NamedTuple):
-    """A target, understood. `operation` empty: there is no such address."""
+    """A target, understood. `operation` empty: there is no such address; "stored": `path` is of what is stored."""
 
     operation: str
     deployment: str = ""
     refuses_stream_options: bool = False
+    path: str = ""
+    query: str = ""
 
 
 class Resource:
@@ -55,6 +60,7 @@ class Resource:
         self._deployments = {one.name: one for one in config.deployments}
         self._allowances = {one.name: Allowance(one.tokens_per_minute, one.capacity) for one in config.deployments}
         self._renderings = Renderings()
+        self._stored = Stored(config.name, time.time)
         self._routes: dict[bytes, _Route] = {}
         self._key = None if config.api_key is None else config.api_key.encode()
         self._random = random.Random(config.name)
@@ -100,10 +106,14 @@ class Resource:
         deployment = self._deployments.get(exchange.deployment)
         if fault is not None and fault.kind in AT_ONCE:
             self._fail(exchange, fault)
-        elif not route.operation or (request.method != b"POST" and route.operation != "models"):
+        elif not route.operation or (request.method != b"POST" and route.operation not in ("models", "stored")):
             exchange.error(404, "Resource not found", code="404")
         elif not self._known(request):
             exchange.error(401, "Access denied due to invalid subscription key or wrong API endpoint.")
+        elif route.operation == "stored":
+            kind = request.headers.get(b"content-type", b"")
+            reply = self._stored.answer(asked(request.method, route.path, route.query, request.body, kind))
+            exchange.plain(reply.status, reply.body, kind=reply.kind)
         elif route.operation == "models":
             exchange.plain(200, answers.models_answer(tuple(self._deployments)))
         elif rendering is None:
@@ -129,6 +139,12 @@ class Resource:
         if fault is not None and fault.kind is Kind.SLOW:
             exchange.connection.piece = fault.piece
             exchange.connection.pause = fault.delay
+        if route.operation == "responses" and keeps(rendering.body):
+            try:
+                rendering = self._stored_response(rendering, deployment)
+            except NotThere:
+                exchange.error(404, "Resource not found.", code="404")
+                return
         if rendering.streams:
             self._stream(exchange, rendering, deployment)
             return
@@ -137,6 +153,15 @@ class Resource:
             self._engine.at(self._engine.now + delay, partial(self._answer, exchange, route, rendering, deployment))
         else:
             self._answer(exchange, route, rendering, deployment)
+
+    def _stored_response(self, rendering: Rendering, deployment: Deployment) -> Rendering:
+        """The same, of a response that is stored, under an id of its own. Raises `NotThere`."""
+        tokens = deployment.default_tokens
+        whole = json.loads(rendering.plain(deployment.name, tokens))
+        found = self._stored.response(rendering.body, whole)
+        own = Rendering(rendering.operation, rendering.body)
+        own.answered_by(deployment.name, answers.dump(found), (whole["id"].encode(), found["id"].encode()), tokens)
+        return own
 
     def _answer(self, exchange: Exchange, route: _Route, rendering: Rendering, deployment: Deployment) -> None:
         form = FORMS.get(route.operation)
@@ -225,8 +250,12 @@ def _understand(target: bytes) -> _Route:
         return _Route(operation, name, bool(old)) if found else _Route("")
     if path.startswith("/openai/v1/"):
         operation = path.removeprefix("/openai/v1/")
+        if is_stored(operation):
+            return _Route("stored", path=operation, query=url.query)
         return _Route(operation) if operation in known | {"models"} else _Route("")
     operation = path.removeprefix("/openai/") if path.startswith("/openai/") and version else ""
+    if is_stored(operation):
+        return _Route("stored", path=operation, query=url.query)
     return _Route(operation) if operation in ("models", "responses") else _Route("")
 
 

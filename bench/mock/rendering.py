@@ -58,6 +58,14 @@ class Rendering:
             found = self._plain[deployment] = ANSWERS[self.operation](self.body, deployment, default)
         return found
 
+    def answered_by(self, deployment: str, plain: bytes, names: tuple[bytes, bytes], default: int) -> None:
+        """What is answered, where it is not what follows from the request: `names` are an id, and that in its place."""
+        self._plain[deployment] = plain
+        events = STREAMS[self.operation](self.body, deployment, default)
+        renamed = [event.replace(*names).replace(b'"store":false', b'"store":true') for event in events]
+        self._chunks[deployment, False] = renamed
+        self._chunks[deployment, True] = [b"%x\r\n%b\r\n" % (len(event), event) for event in renamed]
+
     def events(self, deployment: str, default: int, *, chunked: bool) -> list[bytes]:
         """The events of the answer, each a chunk of its own or as it is. Equal events are one object."""
         found = self._chunks.get((deployment, chunked))

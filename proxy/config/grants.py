@@ -6,6 +6,7 @@ from fnmatch import fnmatchcase
 from proxy.config.problem import Problem, one_of, quoted
 from proxy.config.structs import Client, Config, Grant
 from proxy.policy.operations import OPERATIONS, Operation
+from proxy.policy.rule import operations_of
 from proxy.policy.shadow import shadowed
 from proxy.routing.reach import reachable, served_by
 
@@ -32,7 +33,7 @@ def _names(key: str, grant: Grant, client: Client, config: Config) -> Iterator[P
         if not getattr(grant, field):
             yield Problem(f"{key}.{field}", "empty", "a grant without it allows nothing: name what it allows")
     for operation in grant.operations:
-        if operation != "*" and operation not in OPERATIONS:
+        if operation != "*" and not operations_of((operation,)):
             yield Problem(f"{key}.operations", f"{quoted(operation)} is no operation", one_of([*OPERATIONS, '"*"']))
     backends = {backend.name: backend for backend in config.backends}
     models = {model.name: model for model in config.models}
@@ -68,7 +69,7 @@ def _requirements(key: str, grant: Grant, client: Client) -> Iterator[Problem]:
 def _bounds(key: str, grant: Grant) -> Iterator[Problem]:
     """Bounds without an operation that they could bound, and with one that could never meet them."""
     named = [OPERATIONS[name] for name in grant.operations if name in OPERATIONS]
-    every = named if "*" not in grant.operations else list(OPERATIONS.values())
+    every = [OPERATIONS[name] for name in operations_of(grant.operations)]
     for field in _given(grant):
         if every and not any(_concerns(field, operation) for operation in every):
             yield Problem(f"{key}.{field}", "set, while no operation of the grant has that", "leave it out")

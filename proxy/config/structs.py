@@ -213,6 +213,7 @@ class Client(Table, frozen=True, kw_only=True):
     routes: dict[str, str] = {}  # what this client's requests for a model are answered by: another of `models`
     on_disconnect: Literal["cancel", "drain"] = "cancel"
     on_revocation: Literal["finish", "end"] = "finish"  # what runs when its certificate is revoked
+    share_state: Literal["client", "tenant"] = "client"  # with whom what it stores is shared: clients that say so too
     grants: tuple[Grant, ...] = ()
     limits: Limits = Limits()
 

@@ -14,7 +14,7 @@ from proxy.config.structs import Client, Config
 from proxy.identity.principal import Principal
 from proxy.metering.estimate import Estimator
 from proxy.policy.grants import Verdict, permissions
-from proxy.policy.operations import Target, Targets
+from proxy.policy.operations import OPERATIONS, Target, Targets
 from proxy.policy.request import Request, limit_completion, read_json, requested_model
 from proxy.refusal import Reason, Refused
 from proxy.routing.breaker import Unavailable
@@ -105,6 +105,9 @@ class Explanation(msgspec.Struct):
     notes: list[str] = []
 
 
+_OWN = "what it names must be the client's own, and it goes to where that lies: neither is looked up here"
+
+
 class Explainer:
     """Explains by one configuration. Deployments of one priority come in the order in which most requests ask them."""
 
@@ -138,6 +141,10 @@ class Explainer:
         told.identity = _identity(who)
         told.limits = tuple(_limits(client, present))
         granted = self._permissions[client.name]
+        if target.operation.state is not None:
+            told.rule = granted.allow(target.operation, who).name
+            told.notes.append(_OWN)
+            return
         if target.operation.body == "none":
             told.models = tuple(granted.models(who))
             return
@@ -150,6 +157,10 @@ class Explainer:
         told.model = model = self._named(asked_for)
         if model != asked_for:
             told.notes.append(f"{asked_for} is another name of {model}")
+        if request is not None and request.state is not None and target.operation.stored is not None:
+            target = msgspec.structs.replace(target, operation=OPERATIONS[target.operation.stored])
+            told.operation = target.operation.name
+            told.notes.append(_OWN)
         told.grants = _told(granted.verdicts(target.operation, model, who, request))
         rule = granted.authorize(target.operation, model, who, request)
         told.rule = rule.name

@@ -20,6 +20,9 @@ _NO_FEATURES: frozenset[str] = frozenset()
 _NONE: Mapping[str, Sequence[str]] = {}
 
 
+_NOT_NAMED = "This client may not use this operation: a grant must name it."
+
+
 class Verdict(msgspec.Struct, frozen=True):
     """How one grant took a request. `miss` is None if it allows it."""
 
@@ -75,6 +78,28 @@ class Permissions:
             elif rule.unmet(principal) is None and rule.exceeded(operation, request) is None:
                 return rule
         raise self._refused(operation, model, principal, request)
+
+    def allow(self, operation: Operation, principal: Principal, request: Request | None = None) -> Rule:
+        """The rule that allows an operation that names no model. Raises `Refused` as `authorize` does."""
+        misses = []
+        for rule in self._rules:
+            if operation.name not in rule.operations():
+                continue
+            miss = rule.unmet(principal) or rule.exceeded(operation, request)
+            if miss is None:
+                return rule
+            misses.append((rule.name, miss))
+        if not misses:
+            raise Refused(Reason.NOT_GRANTED, f"no grant names {operation.name}", message=_NOT_NAMED)
+        name, miss = max(misses, key=lambda named: named[1].depth)
+        raise Refused(miss.reason, f"{name}.{miss.field}: {miss.found}", message=miss.message)
+
+    def allow_base(self, operation: Operation, model: str, principal: Principal) -> Rule:
+        """The rule that allows an operation with a model that need not be deployed. Raises `Refused`."""
+        for rule in self._rules:
+            if rule.uncovered(operation.name, model) is None and rule.unmet(principal) is None:
+                return rule
+        raise Refused(Reason.NOT_GRANTED, f"no grant names {operation.name} with this model")
 
     def verdicts(
         self, operation: Operation, model: str, principal: Principal, request: Request | None

@@ -1,6 +1,8 @@
 """The model in a multipart form (RFC 7578): found once, or refused; and replaced for a backend. Pure."""
 
 import re
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from proxy.refusal import Reason, Refused
 
@@ -17,6 +19,43 @@ def boundary(content_type: bytes) -> bytes:
     return match[1] or match[2]
 
 
+class Part(NamedTuple):
+    """One part: its name in lower case without blanks around, its head, and where its content is."""
+
+    name: str
+    head: bytes
+    start: int
+    end: int
+
+
+def parts(body: bytes, content_type: bytes) -> Iterator[Part]:
+    """The parts of a whole form. Raises `Refused`: BAD_REQUEST for one that is not well made."""
+    delimiter = b"--" + boundary(content_type)
+    pos = 0 if body.startswith(delimiter) else body.find(b"\r\n" + delimiter) + 2
+    if pos < 2 and not body.startswith(delimiter):
+        raise Refused(Reason.BAD_REQUEST, "form without its boundary")
+    while True:
+        start = pos + len(delimiter)
+        if body.startswith(b"--", start):
+            return
+        end = body.find(b"\r\n" + delimiter, start)
+        if end < 0 or not body.startswith(b"\r\n", start):
+            raise Refused(Reason.BAD_REQUEST, "form not ended")
+        yield _part(body, start + 2, end)
+        pos = end + 2
+
+
+def _part(body: bytes, start: int, end: int) -> Part:
+    split = body.find(b"\r\n\r\n", start, end)
+    if split < 0:
+        raise Refused(Reason.BAD_REQUEST, "part without a head")
+    head = body[start:split]
+    names = [match[1] if match[1] is not None else match[2] for match in _NAME.finditer(head)]
+    if len(names) != 1 or head.lower().count(b"content-disposition") != 1 or b"name*" in head.lower():
+        raise Refused(Reason.BAD_REQUEST, "part without one name")
+    return Part(names[0].strip().lower().decode("latin-1"), head, split + 4, end)
+
+
 class Form:
     """A whole form, with the place of its one `model` field, if it has one.
 
@@ -26,33 +65,11 @@ class Form:
     def __init__(self, body: bytes, content_type: bytes) -> None:
         self._body = body
         self._at: tuple[int, int] | None = None
-        delimiter = b"--" + boundary(content_type)
-        pos = 0 if body.startswith(delimiter) else body.find(b"\r\n" + delimiter) + 2
-        if pos < 2 and not body.startswith(delimiter):
-            raise Refused(Reason.BAD_REQUEST, "form without its boundary")
-        while True:
-            start = pos + len(delimiter)
-            if body.startswith(b"--", start):
-                break
-            end = body.find(b"\r\n" + delimiter, start)
-            if end < 0 or not body.startswith(b"\r\n", start):
-                raise Refused(Reason.BAD_REQUEST, "form not ended")
-            self._part(start + 2, end)
-            pos = end + 2
-
-    def _part(self, start: int, end: int) -> None:
-        split = self._body.find(b"\r\n\r\n", start, end)
-        if split < 0:
-            raise Refused(Reason.BAD_REQUEST, "part without a head")
-        head = self._body[start:split]
-        names = [match[1] if match[1] is not None else match[2] for match in _NAME.finditer(head)]
-        if len(names) != 1 or head.lower().count(b"content-disposition") != 1 or b"name*" in head.lower():
-            raise Refused(Reason.BAD_REQUEST, "part without one name")
-        if names[0].strip().lower() != b"model":
-            return
-        if self._at is not None or end - split - 4 > _MODEL_AT_MOST:
-            raise Refused(Reason.BAD_REQUEST, "model field")
-        self._at = (split + 4, end)
+        for part in parts(body, content_type):
+            if part.name == "model":
+                if self._at is not None or part.end - part.start > _MODEL_AT_MOST:
+                    raise Refused(Reason.BAD_REQUEST, "model field")
+                self._at = part.start, part.end
 
     @property
     def model(self) -> str | None:

@@ -5,12 +5,13 @@ decoded, so a duplicate key cannot mean one thing here and another behind; membe
 are decoded, judged and re-encoded whole. Nothing in here performs I/O.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
+from proxy.policy import references
 from proxy.policy.operations import Operation, Target
+from proxy.policy.references import Name, objects
 from proxy.refusal import Reason, Refused
 
 _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -22,7 +23,6 @@ _EMPTY = msgspec.Raw(b"[]")
 _FETCHING = ("data_sources", "dataSources")
 _LOCAL_TOOLS = frozenset({"function", "custom"})
 _LIMIT_KEYS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
-_STORED_KEYS = ("previous_response_id", "conversation", "prompt_id")
 
 _IMAGE_KEYS = frozenset(("image_url", "file_data", "file_url"))
 _IMAGE_TYPES = frozenset(
@@ -34,12 +34,21 @@ _OLD_LIMIT_BEFORE = "2024-09-01"
 """The version of the API that brought `max_completion_tokens`, which reasoning models insist on."""
 
 
+class State(msgspec.Struct, frozen=True):
+    """What a body has to do with stored state: the things it `names`, and whether its answer is kept."""
+
+    names: tuple[Name, ...]
+    keeps: bool = False
+    background: bool = False
+
+
 class Request(msgspec.Struct):
     """What a JSON body says.
 
     `members` are the top-level members as they will be sent. `wants_usage` is true where the client asked for the usage
-    event itself. `completion_limit` is the largest number of tokens the client allows, if it says so. Only where it was
-    read closely: `uses` is what of "tools", "images" and "audio" it brings, `choices` how many answers it asks for.
+    event itself. `completion_limit` is the largest number of tokens the client allows, if it says so. `state` is None
+    where it neither makes nor names stored state. Only where it was read closely: `uses` is what of "tools", "images"
+    and "audio" it brings, `choices` how many answers it asks for.
     """
 
     members: dict[str, msgspec.Raw]
@@ -50,12 +59,13 @@ class Request(msgspec.Struct):
     features: frozenset[str] = frozenset()
     uses: frozenset[str] = frozenset()
     choices: int = 1
+    state: State | None = None
 
 
 def read_json(operation: Operation, body: bytes | bytearray, closely: bool = False) -> Request:
     """Read a JSON request body, `closely` where a grant bounds what it brings.
 
-    Raises `Refused`: BAD_JSON, STORED_STATE.
+    Raises `Refused`: BAD_JSON, STORED_STATE, NOT_FOUND.
     """
     try:
         members = _decode_members(body)
@@ -72,12 +82,13 @@ def read_json(operation: Operation, body: bytes | bytearray, closely: bool = Fal
             if limit is not None:
                 request.completion_limit = max(limit, request.completion_limit or 0)
     if operation.name in ("chat.completions", "responses"):
-        _refuse_stored_state(operation, members)
-        request.features = _features(members, body)
+        names: list[Name] = []
+        request.features = _features(members, body, names)
+        _look_for_state(operation, request, names)
     if request.stream and operation.name in ("chat.completions", "completions"):
         request.wants_usage = _wants_usage(members)
     if operation.name == "responses":
-        members["store"] = _FALSE
+        members["store"] = _TRUE if request.state is not None and request.state.keeps else _FALSE
     elif operation.name == "audio.speech":
         request.stream = request.stream or _string(members, "stream_format") == "sse"
     if closely:
@@ -161,16 +172,39 @@ def _wants_usage(members: dict[str, msgspec.Raw]) -> bool:
     return options.get("include_usage") is True
 
 
-def _refuse_stored_state(operation: Operation, members: dict[str, msgspec.Raw]) -> None:
-    if _boolean(members, "store"):
+def _look_for_state(operation: Operation, request: Request, names: list[Name]) -> None:
+    """What a body makes and names of stored state, beside the `names` in its input. Raises `Refused`: STORED_STATE."""
+    members = request.members
+    keeps = "store" in members and _boolean(members, "store")
+    background = operation.name == "responses" and "background" in request.features
+    if operation.name == "responses":
+        if members.get("prompt", _NULL) != _NULL or members.get("prompt_id", _NULL) != _NULL:
+            raise Refused(Reason.STORED_STATE, "prompt", message="'prompt' is not available through this gateway.")
+        previous = _string(members, "previous_response_id")
+        if previous is not None:
+            names.append(references.name("response", previous))
+        if members.get("conversation", _NULL) != _NULL:
+            names.append(_conversation(members))
+        keeps = keeps or (background and members.get("store", _NULL) == _NULL)
+    if not (keeps or names or background):
+        return
+    if operation.stored is None:
         raise Refused(Reason.STORED_STATE, "store", message="'store' must be false through this gateway.")
-    for key in (*_STORED_KEYS, "prompt") if operation.name == "responses" else ():
-        if members.get(key, _NULL) != _NULL:
-            raise Refused(Reason.STORED_STATE, key, message=f"'{key}' is not available through this gateway.")
+    request.state = State(references.distinct(names), keeps, background)
 
 
-def _features(members: dict[str, msgspec.Raw], body: bytes | bytearray) -> frozenset[str]:
-    """The features a grant must name (design: confused deputies) that this body uses.
+def _conversation(members: dict[str, msgspec.Raw]) -> Name:
+    """By its id, or an object that has it; written anew, for what was read is what is sent."""
+    value = _member(members["conversation"], "conversation")
+    if isinstance(value, dict):
+        value = value.get("id") if value.keys() == {"id"} else None
+    found = references.name("conversation", value)
+    members["conversation"] = msgspec.Raw(_encode(found[1]))
+    return found
+
+
+def _features(members: dict[str, msgspec.Raw], body: bytes | bytearray, names: list[Name]) -> frozenset[str]:
+    """The features a grant must name (design: confused deputies) that this body uses; what it names joins `names`.
 
     Messages and input are decoded only where something in them can matter: an address, a reference, or an ASCII
     character in disguise.
@@ -186,12 +220,20 @@ def _features(members: dict[str, msgspec.Raw], body: bytes | bytearray) -> froze
         tools = _member(members["tools"], "tools")
         if not _only_local(tools):
             found.add("server_tools")
+            for tool in tools if isinstance(tools, list) else [tools]:
+                if not (isinstance(tool, dict) and tool.get("type") in _LOCAL_TOOLS):
+                    names += references.of_tool(tool) if isinstance(tool, dict) else ()
         members["tools"] = msgspec.Raw(_encode(tools))
-    if b"\\u00" in body or b"_url" in body or b"file_id" in body or b"item_reference" in body or b'"audio"' in body:
+    if (
+        b"\\u00" in body
+        or b"_url" in body
+        or any(mark in body for mark in references.MARKS)
+        or body.count(b'"reasoning"') > ("reasoning" in members)
+    ):
         for key in ("messages", "input"):
             if key in members:
                 value = _member(members[key], key)
-                if _fetches(value):
+                if fetches(value, names):
                     found.add("remote_images")
                 members[key] = msgspec.Raw(_encode(value))
     return frozenset(found)
@@ -205,32 +247,14 @@ def _only_local(tools: Any) -> bool:
     )
 
 
-def _fetches(value: Any) -> bool:
-    """Whether an address inside would be fetched by Azure. Raises `Refused` for what names stored state."""
+def fetches(value: Any, names: list[Name]) -> bool:
+    """Whether an address inside would be fetched by Azure; what it names joins `names`. Raises `Refused`."""
     remote = False
-    for item in _objects(value):
-        if item.get("type") == "item_reference" or item.get("file_id") is not None or _kept(item.get("audio")):
-            raise Refused(Reason.STORED_STATE, "reference to stored state")
+    for item in objects(value):
+        names += references.of_input(item)
         if item.get("file_url") is not None or not _inline(item.get("image_url")):
             remote = True
     return remote
-
-
-def _objects(value: Any) -> Iterator[dict[str, Any]]:
-    """Every object in a JSON value, however deep."""
-    waiting = [value]
-    while waiting:
-        item = waiting.pop()
-        if isinstance(item, list):
-            waiting.extend(item)
-        elif isinstance(item, dict):
-            yield item
-            waiting.extend(item.values())
-
-
-def _kept(audio: Any) -> bool:
-    """Whether this is an answer's audio, which the resource has kept, by its id."""
-    return isinstance(audio, dict) and audio.get("id") is not None
 
 
 def _inline(image: Any) -> bool:
@@ -252,15 +276,15 @@ def _uses(operation: Operation, members: dict[str, msgspec.Raw], body: bytes | b
         for key in ("messages", "input"):
             if key in members:
                 value = _member(members[key], key)
-                found |= _inputs(value)
+                found |= inputs(value)
                 members[key] = msgspec.Raw(_encode(value))
     return frozenset(found)
 
 
-def _inputs(value: Any) -> set[str]:
+def inputs(value: Any) -> set[str]:
     """Which of "images" and "audio" are among a conversation's parts."""
     found = set()
-    for item in _objects(value):
+    for item in objects(value):
         kind = item.get("type")
         given = {key for key, inner in item.items() if inner is not None}
         if not _IMAGE_KEYS.isdisjoint(given) or (isinstance(kind, str) and kind in _IMAGE_TYPES):

@@ -10,7 +10,7 @@ import msgspec
 
 from proxy.config.structs import Grant
 from proxy.identity.principal import Principal
-from proxy.policy.operations import OPERATIONS, Operation
+from proxy.policy.operations import OPERATIONS, STATELESS, Operation
 from proxy.policy.request import Request
 from proxy.refusal import Reason
 
@@ -41,6 +41,17 @@ class Miss(msgspec.Struct, frozen=True):
         return FIELDS.index(self.field)
 
 
+def operations_of(names: tuple[str, ...]) -> frozenset[str]:
+    """What a grant's `operations` stand for: `*` is all stateless ones, `files.*` all on stored state that begin so."""
+    found = set(names)
+    if "*" in found:
+        found |= STATELESS
+    for name in names:
+        if name.endswith(".*"):
+            found |= {own for own in OPERATIONS if own.startswith(name[:-1]) and own not in STATELESS}
+    return frozenset(found & OPERATIONS.keys())
+
+
 class Rule:
     """A grant, made ready to judge with. `name` is how records call it, `grants[0]` for a client's first."""
 
@@ -52,7 +63,7 @@ class Rule:
     def __init__(self, index: int, grant: Grant) -> None:
         self.name = f"grants[{index}]"
         self._models = grant.models
-        self._operations = OPERATIONS.keys() if "*" in grant.operations else frozenset(grant.operations)
+        self._operations = operations_of(grant.operations)
         self._required = tuple(
             (field, frozenset(names), reason)
             for field, names, reason in (
@@ -80,7 +91,7 @@ class Rule:
         return f"<Rule {self.name}>"
 
     def operations(self) -> frozenset[str]:
-        return frozenset(self._operations)
+        return self._operations
 
     def names(self, model: str) -> bool:
         """Whether one of its patterns is for this model."""

@@ -24,6 +24,7 @@ from proxy.config.secrets import resolve
 from proxy.config.structs import Config
 from proxy.identity.known import AskCertificate, AskKeys, Settled
 from proxy.messages import (
+    AskStored,
     BreakerChanged,
     CertificateSeen,
     CredentialRejected,
@@ -50,6 +51,7 @@ from proxy.supervisor.expiry import Expiry
 from proxy.supervisor.export import Exporter
 from proxy.supervisor.issuers import Issuers
 from proxy.supervisor.live import LiveDeployments, keys_of
+from proxy.supervisor.ownership import Ownership
 from proxy.supervisor.records import RecordKeeper
 from proxy.supervisor.reloading import Reloading
 from proxy.supervisor.revocation.verdicts import Revocation
@@ -124,6 +126,7 @@ class Supervisor:
             publish=self._tell_all,
             announce=self.events.announce,
         )
+        self.stored = Ownership(config.state, post=self._post, announce=self.events.announce)
         self.keeper = RecordKeeper(
             self._audit,
             counted=self.metrics.count_usage,
@@ -171,6 +174,7 @@ class Supervisor:
             nursery.start_soon(self.revocation.run)
             nursery.start_soon(self.keys.run)
             nursery.start_soon(self.live.run)
+            nursery.start_soon(self.stored.run)
             nursery.start_soon(self.webhook.run)
             nursery.start_soon(self.exporter.run)
             nursery.start_soon(self._tick)
@@ -295,6 +299,8 @@ class Supervisor:
                 self.issuers.ask(worker, message)
             case KeysUsed():
                 self.keys.used(message)
+            case AskStored():
+                self.stored.ask(worker, message)
             case _:
                 raise AssertionError("heard by the worker's process")
 

@@ -148,7 +148,7 @@ def test_the_example_names_every_key_there_is() -> None:
     keys = {field for kind in tables for field in kind.__struct_fields__}
     elsewhere = {"env", "key_vault", "certificates", "subject", "san_dns", "san_email", "thumbprints", "key_hashes"}
     elsewhere |= {"serials"}
-    elsewhere |= {"ocsp_allow", "revocation_refresh", "on_revocation"}
+    elsewhere |= {"ocsp_allow", "revocation_refresh", "on_revocation", "share_state"}
     elsewhere |= {
         "tenant_id",
         "secret",

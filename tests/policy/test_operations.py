@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.policy.operations import OPERATIONS, Targets, parse_target
+from proxy.policy.operations import OPERATIONS, STATELESS, Targets, parse_target
 from proxy.refusal import Reason, Refused
 
 V = b"?api-version=2024-10-21"
@@ -44,6 +44,63 @@ def test_targets_understood(
     assert (target.operation.name, target.model) == (operation, model)
     if forwarded is not None:
         assert target.forward("D") == forwarded
+
+
+@pytest.mark.parametrize(
+    ("method", "raw", "operation", "ids", "forwarded"),
+    [
+        (b"POST", b"/openai/v1/files", "files.create", (), "/openai/v1/files"),
+        (b"GET", b"/openai/files" + V, "files.list", (), "/openai/files?api-version=2024-10-21"),
+        (b"GET", b"/openai/v1/files/%66ile-1?limit=3", "files.get", (("file", "file-1"),), "/openai/v1/files/file-1"),
+        (
+            b"DELETE",
+            b"/openai/v1/responses/r_1",
+            "responses.delete",
+            (("response", "r_1"),),
+            "/openai/v1/responses/r_1",
+        ),
+        (
+            b"GET",
+            b"/openai/v1/responses/r/input_items?limit=3&after=x&include[]=a&include[]=b&x=y",
+            "responses.input_items",
+            (("response", "r"),),
+            "/openai/v1/responses/r/input_items?limit=3&after=x&include%5B%5D=a&include%5B%5D=b",
+        ),
+        (
+            b"DELETE",
+            b"/openai/v1/vector_stores/vs_1/files/f",
+            "vector_stores.files.delete",
+            (("vector_store", "vs_1"), ("file", "f")),
+            "/openai/v1/vector_stores/vs_1/files/f",
+        ),
+        (b"POST", b"/openai/v1/responses", "responses", (), "/openai/v1/responses"),
+    ],
+)
+def test_targets_of_stored_state(
+    method: bytes, raw: bytes, operation: str, ids: tuple[tuple[str, str], ...], forwarded: str
+) -> None:
+    target = parse_target(method, raw)
+    assert (target.operation.name, target.ids, target.model) == (operation, ids, None)
+    assert target.forward("D") == forwarded
+
+
+def test_targets_of_stored_state_are_not_remembered() -> None:
+    targets = Targets()
+    targets.parse(b"GET", b"/openai/v1/files/f")
+    targets.parse(b"GET", b"/openai/v1/models")
+    assert len(targets._seen) == 1
+
+
+def test_every_path_is_one_operations() -> None:
+    seen = set()
+    for operation in OPERATIONS.values():
+        if operation.name not in {one.stored for one in OPERATIONS.values()}:
+            key = operation.method, operation.path
+            assert key not in seen
+            seen.add(key)
+        if operation.state is not None:
+            assert not operation.inference
+            assert operation.name not in STATELESS
 
 
 def test_only_listed_parameters_pass() -> None:
@@ -94,16 +151,21 @@ REFUSED = [
     (b"/openai/v1/unknown", Reason.UNKNOWN_OPERATION),
     (b"/openai/deployments/m/chat/completions", Reason.UNKNOWN_OPERATION),
     (b"/openai/deployments/m/responses" + V, Reason.UNKNOWN_OPERATION),
-    (b"/openai/v1/files", Reason.STORED_STATE),
-    (b"/openai/files" + V, Reason.STORED_STATE),
-    (b"/openai/v1/batches/b1", Reason.STORED_STATE),
-    (b"/openai/v1/vector_stores", Reason.STORED_STATE),
+    (b"/openai/v1/batches/b1", Reason.METHOD_NOT_ALLOWED),
+    (b"/openai/v1/batches/b1/x", Reason.STORED_STATE),
+    (b"/openai/v1/containers", Reason.STORED_STATE),
+    (b"/openai/v1/uploads", Reason.STORED_STATE),
+    (b"/openai/v1/files/a.b", Reason.NOT_FOUND),
+    (b"/openai/v1/files/-a", Reason.NOT_FOUND),
+    (b"/openai/v1/files/" + b"a" * 129, Reason.NOT_FOUND),
+    (b"/openai/files", Reason.UNKNOWN_OPERATION),
     (b"/openai/assistants" + V, Reason.STORED_STATE),
     (b"/openai/threads/t/messages" + V, Reason.STORED_STATE),
-    (b"/openai/v1/responses/r1", Reason.STORED_STATE),
+    (b"/openai/v1/responses/r1", Reason.METHOD_NOT_ALLOWED),
+    (b"/openai/v1/responses/r1/x", Reason.STORED_STATE),
     (b"/openai/v1/chat/completions/c1", Reason.STORED_STATE),
-    (b"/openai/v1/conversations", Reason.STORED_STATE),
-    (b"/openai/v1/fine_tuning/jobs", Reason.STORED_STATE),
+    (b"/openai/v1/fine_tuning/alpha/graders/run", Reason.STORED_STATE),
+    (b"/openai/deployments/m/files" + V, Reason.STORED_STATE),
     (b"/openai/v1/models", Reason.METHOD_NOT_ALLOWED),
 ]
 

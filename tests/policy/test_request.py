@@ -72,7 +72,7 @@ def test_the_completion_limit(key: str) -> None:
     assert read_json(CHAT, dump(model="m", **{key: 17})).completion_limit == 17
 
 
-def test_responses_are_sent_unstored() -> None:
+def test_responses_are_sent_unstored_unless_asked() -> None:
     assert sent(dump(model="m", input="hi"), operation=RESPONSES)["store"] is False
 
 
@@ -266,24 +266,93 @@ def test_what_is_forwarded_obeys_the_bound(raw: bytes, members: dict[str, Any], 
     assert all(value <= most for key, value in out.items() if key.startswith("max_") and value is not None)
 
 
-STORED = [
-    dump(model="m", store=True),
-    dump(model="m", previous_response_id="r"),
-    dump(model="m", conversation="c"),
+REFERRING = [
     dump(model="m", prompt={"id": "p"}),
     dump(model="m", input=[{"type": "item_reference", "id": "x"}]),
-    dump(model="m", input=[{"content": [{"type": "input_file", "file_id": "f"}]}]),
-    b'{"input":[{"content":[{"file\\u005fid":"f"}]}]}',
+    dump(model="m", input=[{"type": "reasoning", "id": "rs_1", "summary": []}]),
+    dump(model="m", input=[{"type": "reasoning", "id": "rs_1"}], reasoning={"effort": "low"}),
+    dump(model="m", input=[{"type": "image_generation_call", "id": "ig_1"}]),
+    dump(model="m", input=[{"type": "code_interpreter_call", "container_id": "c"}]),
+    dump(model="m", tools=[{"type": "code_interpreter", "container": "c"}]),
     dump(model="m", messages=[{"role": "assistant", "audio": {"id": "audio_1"}}]),
-    b'{"st\\u006fre":true}',
+    b'{"input":[{"ty\\u0070e":"item_reference"}]}',
 ]
 
 
-@pytest.mark.parametrize("body", STORED)
-def test_stored_state_is_refused(body: bytes) -> None:
+@pytest.mark.parametrize("body", REFERRING)
+def test_what_has_no_owner_here_is_refused(body: bytes) -> None:
     with pytest.raises(Refused) as caught:
         read_json(RESPONSES, body)
     assert caught.value.reason is Reason.STORED_STATE
+
+
+@pytest.mark.parametrize("body", [dump(model="m", store=True), dump(messages=[{"content": [{"file_id": "f"}]}])])
+def test_chat_is_not_stored(body: bytes) -> None:
+    with pytest.raises(Refused) as caught:
+        read_json(CHAT, body)
+    assert caught.value.reason is Reason.STORED_STATE
+
+
+SEARCH = dump(tools=[{"type": "file_search", "vector_store_ids": ["v", "w", "v"]}])
+CODE = dump(tools=[{"type": "code_interpreter", "container": {"file_ids": ["f"]}}])
+MASK = dump(tools=[{"type": "image_generation", "input_image_mask": {"file_id": "f"}}])
+STATES: list[tuple[bytes, tuple[tuple[str, str], ...], bool]] = [
+    (dump(store=True), (), True),
+    (b'{"st\\u006fre":true}', (), True),
+    (dump(previous_response_id="r"), (("response", "r"),), False),
+    (dump(conversation="c", store=True), (("conversation", "c"),), True),
+    (dump(conversation={"id": "c"}), (("conversation", "c"),), False),
+    (dump(background=True), (), True),
+    (dump(background=True, store=False), (), False),
+    (dump(input=[{"content": [{"type": "input_file", "file_id": "f"}]}]), (("file", "f"),), False),
+    (b'{"input":[{"content":[{"file\\u005fid":"f"}]}]}', (("file", "f"),), False),
+    (SEARCH, (("vector_store", "v"), ("vector_store", "w")), False),
+    (CODE, (("file", "f"),), False),
+    (MASK, (("file", "f"),), False),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("body", "names", "keeps"), STATES)
+def test_what_of_stored_state_a_body_makes_and_names(
+    body: bytes, names: tuple[tuple[str, str], ...], keeps: bool
+) -> None:
+    request = read_json(RESPONSES, body)
+    assert request.state is not None
+    assert (request.state.names, request.state.keeps) == (names, keeps)
+    assert json.loads(forwarded(request, "d", ask_usage=False))["store"] is keeps
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        dump(store=False),
+        dump(store=None, previous_response_id=None, conversation=None, prompt=None),
+        dump(tools=[{"type": "function", "parameters": {"properties": {"file_id": {"type": "string"}}}}]),
+        dump(input=[{"type": "reasoning", "id": "rs_1", "encrypted_content": "x"}]),
+        dump(input=[{"type": "message", "id": "msg_1", "content": "x"}]),
+        dump(input="file_id item_reference"),
+        dump(reasoning={"effort": "low"}),
+    ],
+)
+def test_what_has_nothing_to_do_with_stored_state(body: bytes) -> None:
+    assert read_json(RESPONSES, body).state is None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        dump(previous_response_id="../x"),
+        dump(previous_response_id=""),
+        dump(conversation={"id": "c", "x": 1}),
+        dump(conversation=["c"]),
+        dump(input=[{"file_id": {"a": 1}}]),
+        dump(tools=[{"type": "file_search", "vector_store_ids": [1]}]),
+    ],
+)
+def test_what_is_no_id_is_nothings(body: bytes) -> None:
+    with pytest.raises(Refused) as caught:
+        read_json(RESPONSES, body)
+    assert caught.value.reason is Reason.NOT_FOUND
 
 
 def test_the_model_of_the_path_decides() -> None:

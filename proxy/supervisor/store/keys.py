@@ -21,6 +21,7 @@ from proxy.identity.key import KeyedHash
 from proxy.supervisor import secret_file
 from proxy.supervisor.secret_file import SecretUnusable
 from proxy.supervisor.store.database import Database, StoreError
+from proxy.supervisor.store.schema import MIGRATIONS
 
 _LIVE_AT_MOST = 2
 _ENDED_KEPT = 20
@@ -28,26 +29,6 @@ _ENDED_KEPT = 20
 
 _PEPPER = "pepper"
 _PEPPER_CHECK = b"the pepper of this store"
-
-MIGRATIONS = (
-    """
-    CREATE TABLE facts (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
-    CREATE TABLE keys (
-        id TEXT PRIMARY KEY,
-        client TEXT NOT NULL,
-        digest BLOB NOT NULL UNIQUE,
-        created REAL NOT NULL,
-        expires REAL,
-        revoked REAL,
-        last_used REAL,
-        note TEXT NOT NULL,
-        revision INTEGER NOT NULL UNIQUE
-    ) WITHOUT ROWID;
-    CREATE INDEX keys_of_client ON keys (client)
-    """,
-)
-"""Times are in Unix seconds; NULL: never."""
-
 
 KeyState = Literal["live", "expired", "revoked"]
 
