@@ -134,7 +134,9 @@ METRICS: dict[str, Metric] = {
         Kind.GAUGE, "Tokens that a deployment has left in its minute, as reported.", ("backend", "deployment")
     ),
     BACKEND_DRAINED: Metric(
-        Kind.GAUGE, "1 where somebody has drained a deployment: nothing new is sent there.", ("backend", "deployment")
+        Kind.GAUGE,
+        "Whether somebody has drained a deployment (1): nothing new is sent there.",
+        ("backend", "deployment"),
     ),
     BACKEND_WEIGHT: Metric(
         Kind.GAUGE, "A deployment's weight at present, configured or set by somebody.", ("backend", "deployment")
