@@ -60,6 +60,7 @@ _REFUSALS = {
     Outcome.FIRST_BYTE_TIMEOUT: Reason.BACKEND_TIMEOUT,
     Outcome.NO_CREDENTIAL: Reason.CREDENTIAL_UNAVAILABLE,
     Outcome.MISCONFIGURED: Reason.BACKENDS_MISCONFIGURED,
+    Outcome.CREDENTIAL_REJECTED: Reason.BACKENDS_MISCONFIGURED,
     Outcome.THROTTLED: Reason.BACKENDS_THROTTLED,
 }
 _ELSEWHERE = frozenset((Outcome.CONNECT_FAILED, Outcome.CONNECT_TIMEOUT, Outcome.THROTTLED, Outcome.NO_CREDENTIAL))
@@ -420,7 +421,7 @@ class Stored(Forwarding):
             self._exchange.record.attempts.append(Attempt(place, status, outcome.reason, self._so_far()))
         if outcome is Outcome.THROTTLED:
             raise Failed(outcome, status=status, wait=retry_after(begun.head.headers, time.time()))
-        if outcome is Outcome.MISCONFIGURED:
+        if outcome.ours:
             raise Failed(outcome, status=status)
         return begun.head, answer
 
@@ -429,7 +430,8 @@ class Stored(Forwarding):
     ) -> Answer:
         exchange, worker = self._exchange, self._worker
         view = exchange.view
-        credential = worker.credentials.get(view.backends[place].credential)
+        name = view.backends[place].credential
+        credential = worker.credentials.get(name)
         if credential is None or credential.expires <= time.time():
             raise Failed(Outcome.NO_CREDENTIAL)
         pool = worker.pools.get(place)
@@ -456,7 +458,10 @@ class Stored(Forwarding):
             until=self._until,
             sent=self._mark_sent,
         )
-        return await reach(pool, asking)
+        begun = await reach(pool, asking)
+        if begun.head.status == 401:
+            worker.credential_rejected(name, credential, place)
+        return begun
 
     def _so_far(self) -> float:
         return round((time.monotonic() - self._exchange.began) * 1000, 1)

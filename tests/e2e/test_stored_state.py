@@ -214,6 +214,10 @@ def test_what_a_backend_does_wrong(who: People, mock: MockProcess, running: Gate
         mock.fault("reset", instance=place)
         assert ann.ask("GET", f"files/{file}").status_code == 502
         assert ann.ask("GET", "files").status_code == 502, "a listing is whole, or it is none"
+        mock.clear()
+        mock.fault("error", instance=place, status=401)
+        for target in (f"files/{file}", f"files/{file}/content"):
+            assert ann.ask("GET", target).status_code == 502, "it is not the client who has to prove itself there"
     finally:
         mock.clear()
     assert ann.ask("GET", f"files/{file}").status_code == 200
