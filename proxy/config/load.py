@@ -6,6 +6,7 @@ what types cannot say (`implemented`, `validate`).
 
 import tomllib
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 
 import msgspec
@@ -17,17 +18,33 @@ from proxy.config.shape import misfits
 from proxy.config.structs import Bytes, Config, Seconds
 from proxy.config.units import parse_duration, parse_size
 
-__all__ = ["ConfigError", "Problem", "load", "parse"]
+__all__ = ["ConfigError", "Problem", "content", "judged", "load", "parse"]
 
 _FILE = 8 << 20
+_MISFITS = 101
+"""More than are told: each may cost a search for what was meant."""
+_DOTS = 256
 
 
 def load(path: Path) -> Config:
     """The configuration in `path`, valid, with its paths absolute. Raises `ConfigError`."""
+    return judged(content(path), path)
+
+
+def content(path: Path) -> bytes:
+    """The file as it is. Raises `ConfigError` for one that cannot be read."""
+    try:
+        return read(path, _FILE)
+    except Unreadable as error:
+        raise ConfigError.of(path, "", str(error), "name a readable file") from None
+
+
+def judged(text: bytes, path: Path) -> Config:
+    """The configuration that `path` would have with this content, valid. Raises `ConfigError`."""
     from proxy.config.implemented import unimplemented
     from proxy.config.validate import problems
 
-    config = parse(path)
+    config = _typed(text, path)
     found = [*unimplemented(config), *problems(config, datetime.now(UTC))]
     if found:
         raise ConfigError(path, found)
@@ -36,20 +53,24 @@ def load(path: Path) -> Config:
 
 def parse(path: Path) -> Config:
     """The file as types, before anything the types cannot say is judged. Raises `ConfigError`."""
-    raw = _toml(path)
+    return _typed(content(path), path)
+
+
+def _typed(text: bytes, path: Path) -> Config:
+    raw = _toml(text, path)
     try:
         config = msgspec.convert(raw, Config, dec_hook=_convert)
     except msgspec.ValidationError as error:
-        found = list(misfits(raw, Config))
+        found = list(islice(misfits(raw, Config), _MISFITS))
         raise ConfigError(path, found or [Problem("", str(error), "see the README's configuration")]) from None
     return absolute(config, path.resolve().parent)
 
 
-def _toml(path: Path) -> dict[str, object]:
+def _toml(text: bytes, path: Path) -> dict[str, object]:
     try:
-        return tomllib.loads(read(path, _FILE).decode("utf-8"))
-    except Unreadable as error:
-        raise ConfigError.of(path, "", str(error), "name a readable file") from None
+        if _is_deep(text):  # tomllib takes the square of a dotted key's length
+            raise RecursionError
+        return tomllib.loads(text.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise ConfigError.of(path, "", f"is not UTF-8 (at byte {error.start})", "save it as UTF-8") from None
     except tomllib.TOMLDecodeError as error:
@@ -58,6 +79,11 @@ def _toml(path: Path) -> dict[str, object]:
         raise ConfigError.of(path, "", "is nested too deeply", "no key needs more than four levels") from None
     except ValueError:  # a number with thousands of digits, a date such as 30 February
         raise ConfigError.of(path, "", "has a number or date that is out of range", "mend the value") from None
+
+
+def _is_deep(text: bytes) -> bool:
+    """Whether there may be a key of very many parts: it would stand in one line, and before a `=` if there is one."""
+    return any(part.count(b".") > _DOTS for line in text.splitlines() for part in line.split(b"="))
 
 
 def _convert(kind: type, value: object) -> object:

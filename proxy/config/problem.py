@@ -41,7 +41,7 @@ class ConfigError(Exception):
     def lines(self) -> list[str]:
         """One line a problem: `FILE: KEY: what was found; what to do`."""
         return [
-            _line(f"{self.file}: {problem.key + ': ' if problem.key else ''}{problem.found}; {problem.remedy}")
+            line(f"{self.file}: {problem.key + ': ' if problem.key else ''}{problem.found}; {problem.remedy}")
             for problem in self.problems
         ]
 
@@ -66,6 +66,7 @@ def one_of(names: Iterable[str]) -> str:
     return "one of: " + ", ".join(known[:20]) + (f" and {len(known) - 20} more" if len(known) > 20 else "")
 
 
-def _line(text: str) -> str:
-    clean = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text[: _LINE + 1])
-    return clean if len(text) <= _LINE else clean[:_LINE] + "…"
+def line(text: str, most: int = _LINE) -> str:
+    """Text from the file as one line of printable characters, cut where it is long."""
+    clean = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text[: most + 1])
+    return clean if len(text) <= most else clean[:most] + "…"

@@ -24,3 +24,18 @@ def parse_size(value: str | int) -> int:
     if match is None:
         raise ValueError('a size is a number of bytes, or a number and KiB, MiB or GiB, such as "32MiB"')
     return int(match[1]) * _BYTES[match[2]]
+
+
+def duration(seconds: float) -> str:
+    """As the file would have it: `"30s"`, `"5m"`, `"1.5s"`."""
+    for unit in ("d", "h", "m", "s"):
+        count = seconds / _SECONDS[unit]
+        if count >= 1 and count.is_integer():
+            return f"{count:.0f}{unit}"
+    return f"{seconds:.9g}s" if seconds >= 1 or seconds == 0 else f"{seconds * 1000:.9g}ms"
+
+
+def size(count: int) -> str:
+    """As the file would have it: `"64KiB"`, `"1000B"`."""
+    unit = next((unit for unit in ("GiB", "MiB", "KiB") if count and count % _BYTES[unit] == 0), "B")
+    return f"{count // _BYTES[unit]}{unit}"
