@@ -2,7 +2,8 @@
 
 Starlette serves here and not Litestar: six routes need neither its injection nor its plug-ins, which would add 21 MiB
 and 0.6 s to the start of the supervisor, where Starlette adds 2 MiB and 0.06 s. Every body is ready before an answer
-begins; no request's body is read but those of `proxy.admin.explain`, `proxy.admin.keys` and `proxy.admin.backends`.
+begins; no request's body is read but those of `proxy.admin.explain`, `proxy.admin.keys`, `proxy.admin.backends` and
+`proxy.admin.config`.
 """
 
 import logging
@@ -10,7 +11,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
-import trio
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -19,15 +19,16 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from proxy.admin.backends import backend_routes
+from proxy.admin.body import Cannot
+from proxy.admin.config import config_routes
 from proxy.admin.explain import explain_route
 from proxy.admin.exposition import CONTENT_TYPE as METRICS_TYPE
 from proxy.admin.guard import Guard, Guarded
 from proxy.admin.keys import key_routes
 from proxy.admin.page import CONTENT_SECURITY_POLICY, render
+from proxy.admin.turn import Turn
 from proxy.admin.view import View
 from proxy.refusal import error_body
-
-RELOAD_AT_MOST = 60.0
 
 _log = logging.getLogger("penstock.admin")
 _CODES = {404: ("NotFound", "There is nothing here."), 405: ("MethodNotAllowed", "The method is not allowed here.")}
@@ -44,7 +45,7 @@ class Ready(msgspec.Struct):
 
 def admin_app(view: View, guard: Guard) -> ASGIApp:
     """The status page and its API, behind `guard`."""
-    reloading = trio.Lock()
+    turn = Turn()
 
     async def show_page(_request: Request) -> Response:
         ready, reasons = view.ready()
@@ -64,13 +65,11 @@ def admin_app(view: View, guard: Guard) -> ASGIApp:
         return Response(view.metrics(), headers={"content-type": METRICS_TYPE})
 
     async def reload(_request: Request) -> Response:
-        if reloading.locked():
-            return _error(409, "ReloadUnderWay", "A reload is under way; ask again when it has ended.")
-        async with reloading:
-            with trio.move_on_after(RELOAD_AT_MOST):
-                result = await view.reload()
-                return _json(result, 200 if result.ok else 422)
-        return _error(504, "ReloadTimeout", f"The reload took more than {RELOAD_AT_MOST:.0f} s and was given up.")
+        try:
+            result = await turn.take(view.reload)
+        except Cannot as cannot:
+            return _error(cannot.status, cannot.code, str(cannot))
+        return _json(result, 200 if result.ok else 422)
 
     routes = [
         Route("/", show_page, methods=["GET"]),
@@ -81,6 +80,7 @@ def admin_app(view: View, guard: Guard) -> ASGIApp:
         explain_route(view.explain),
         *key_routes(view.keys),
         *backend_routes(view.backends),
+        *config_routes(view.configuration, turn),
         *_health_routes(view),
     ]
     return Guarded(_application(routes), guard)

@@ -23,6 +23,11 @@ LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 BODY_AT_MOST = 1024
 """Bytes of a request's body."""
 
+CONFIG_AT_MOST = 1 << 20
+"""Of one that is a whole configuration."""
+
+_AT_MOST = {"/api/config": CONFIG_AT_MOST, "/api/config/check": CONFIG_AT_MOST}
+
 _SAFE_METHODS = frozenset({"GET", "HEAD"})
 _CHALLENGE = (  # two headers: Chromium reads only the first challenge of one
     (b"www-authenticate", b'Basic realm="penstock", charset="UTF-8"'),
@@ -63,7 +68,7 @@ class Guard:
             self._judge_host(headers)
             or _judge_site(method, scheme, headers)
             or (None if path in HEALTH_PATHS else self._judge_token(headers))
-            or _judge_body(headers)
+            or _judge_body(headers, _AT_MOST.get(path, BODY_AT_MOST))
         )
 
     def _judge_host(self, headers: Headers) -> Denied | None:
@@ -95,13 +100,13 @@ def _judge_site(method: str, scheme: str, headers: Headers) -> Denied | None:
     return Denied(403, "CrossSite", "Requests from other sites are refused.")
 
 
-def _judge_body(headers: Headers) -> Denied | None:
-    """No request here needs more than a small one."""
+def _judge_body(headers: Headers, most: int) -> Denied | None:
+    """No request here needs more than a small one, unless it brings a configuration."""
     length = _only(headers, b"content-length")
     if _only(headers, b"transfer-encoding") is not None:
         return Denied(411, "LengthRequired", "A request body needs a content-length.")
-    if length is not None and not (length.isdecimal() and len(length) <= 10 and int(length) <= BODY_AT_MOST):
-        return Denied(413, "RequestTooLarge", f"The request body is larger than {BODY_AT_MOST} bytes.")
+    if length is not None and not (length.isdecimal() and len(length) <= 10 and int(length) <= most):
+        return Denied(413, "RequestTooLarge", f"The request body is larger than {most} bytes.")
     return None
 
 
@@ -153,7 +158,7 @@ class Guarded:
 
     def _judge(self, scope: Scope) -> Denied | None:
         if self._guard is None:
-            return _judge_body(scope["headers"])
+            return _judge_body(scope["headers"], BODY_AT_MOST)
         return self._guard.judge(scope["method"], scope["path"], scope["scheme"], scope["headers"])
 
 

@@ -22,9 +22,10 @@ from hypercorn.typing import ConnectionState, LifespanState
 from hypercorn.utils import wrap_app
 from starlette.types import ASGIApp
 
-from proxy.admin.app import RELOAD_AT_MOST, admin_app, health_app
+from proxy.admin.app import admin_app, health_app
 from proxy.admin.guard import LOOPBACK_NAMES, Guard
 from proxy.admin.token import checked
+from proxy.admin.turn import RELOAD_AT_MOST
 from proxy.admin.view import View
 from proxy.config.structs import Admin
 from proxy.messages import ServerCertificate, Tls

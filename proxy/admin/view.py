@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 import msgspec
 
 from proxy.admin.backends import Backends, DeploymentStatus
+from proxy.admin.config import Configuration, Problem
 from proxy.admin.explain import Question
 from proxy.admin.keys import Keys, KeyStatus
 from proxy.policy.explain import Explanation
@@ -19,12 +20,13 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReloadResult(Shown, frozen=True):
-    """`version` is the one in force afterwards; `error` says why it did not change."""
+    """`version` is the one in force afterwards; `error` says why it did not change, `problems` each thing by itself."""
 
     ok: bool
     time: float
     version: int
     error: str | None = None
+    problems: tuple[Problem, ...] = ()
 
 
 class ConfigStatus(Shown, frozen=True):
@@ -136,5 +138,8 @@ class View(Protocol):
 
     @property
     def backends(self) -> Backends: ...
+
+    @property
+    def configuration(self) -> Configuration: ...
 
     async def reload(self) -> ReloadResult: ...

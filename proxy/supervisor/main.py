@@ -19,7 +19,7 @@ from proxy import logs
 from proxy.admin import server as admin
 from proxy.admin.exposition import Metrics
 from proxy.admin.token import checked, load_or_make
-from proxy.config.load import ConfigError, load
+from proxy.config.load import ConfigError, content, judged
 from proxy.config.secrets import resolve
 from proxy.config.structs import Config
 from proxy.identity.known import AskCertificate, AskKeys, Settled
@@ -49,6 +49,7 @@ from proxy.supervisor.credentials import Refresher
 from proxy.supervisor.events import Event, Events
 from proxy.supervisor.expiry import Expiry
 from proxy.supervisor.export import Exporter
+from proxy.supervisor.history import History
 from proxy.supervisor.issuers import Issuers
 from proxy.supervisor.live import LiveDeployments, keys_of
 from proxy.supervisor.ownership import Ownership
@@ -77,9 +78,10 @@ def serve(path: Path) -> int:
     logs.configure()
     raise_descriptor_limit()
     try:
-        config = load(path)
+        text = content(path)
+        config = judged(text, path)
         held = trio.run(key_vault.first, config, _FIRST_CERTIFICATES)
-        supervisor = Supervisor(path, config, held)
+        supervisor = Supervisor(path, text, config, held)
     except (ConfigError, AddressUnusable, SecretUnusable, StoreError, key_vault.VaultFailed, OSError) as error:
         print(error, file=sys.stderr)
         return 1
@@ -89,7 +91,7 @@ def serve(path: Path) -> int:
 class Supervisor:
     """The gateway as a whole. Raises `ConfigError`, `AddressUnusable` or `OSError` when it cannot start."""
 
-    def __init__(self, path: Path, config: Config, held: key_vault.Held) -> None:
+    def __init__(self, path: Path, text: bytes, config: Config, held: key_vault.Held) -> None:
         self.started = time.time()
         count = config.listen.workers or os.cpu_count() or 1
         key = chain_key(config, make=True)
@@ -98,8 +100,10 @@ class Supervisor:
         self.events = Events()
         self.reloading = Reloading(
             path,
+            text,
             config,
             held,
+            History(Path(config.state.path).parent / "config"),
             build=partial(self._build, count),
             obtain=lambda config: self._vaults.obtained(config),
             put_in_force=self._put_in_force,

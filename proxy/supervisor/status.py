@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Literal
 
 from proxy import __version__
 from proxy.admin.backends import Backends
+from proxy.admin.config import Configuration
 from proxy.admin.keys import Keys
 from proxy.admin.view import (
     CertificateStatus,
@@ -35,6 +36,7 @@ from proxy.record.metrics import (
     WORKERS,
 )
 from proxy.supervisor.acts import RecordedKeys
+from proxy.supervisor.config_control import ConfigControl
 from proxy.supervisor.control import BackendControl
 from proxy.supervisor.deployment_status import deployments, gauges
 from proxy.supervisor.explain_now import ExplainNow
@@ -54,6 +56,7 @@ class Overview:
         self.explain = ExplainNow(supervisor)
         self.keys: Keys = RecordedKeys(supervisor.keys, supervisor.acts)
         self.backends: Backends = BackendControl(supervisor)
+        self.configuration: Configuration = ConfigControl(supervisor)
 
     def status(self) -> Status:
         supervisor = self._supervisor

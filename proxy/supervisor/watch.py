@@ -16,5 +16,9 @@ def stamps(paths: Iterable[Path]) -> dict[Path, Stamp | None]:
         except OSError:
             found[path] = None
         else:
-            found[path] = (status.st_ino, status.st_size, status.st_mtime_ns)
+            found[path] = stamp_of(status)
     return found
+
+
+def stamp_of(status: os.stat_result) -> Stamp:
+    return status.st_ino, status.st_size, status.st_mtime_ns

@@ -90,7 +90,7 @@ async def test_a_reload_is_done_and_told() -> None:
         gateway.result = ReloadResult(ok=False, time=NOW, version=5, error="clients[0].name: missing")
         failed = await client.post("/api/reload", headers=BEARER)
     assert (done.status_code, failed.status_code) == (200, 422)
-    assert done.json() == {"ok": True, "time": NOW, "version": 5, "error": None}
+    assert done.json() == {"ok": True, "time": NOW, "version": 5, "error": None, "problems": []}
     assert failed.json()["error"] == "clients[0].name: missing"
     assert gateway.reloads == 2
 

@@ -16,6 +16,7 @@ from proxy.admin.backends import (
     Which,
 )
 from proxy.admin.body import Cannot
+from proxy.admin.config import Applied, Difference, InForce, Invalid, NamedFile, Problem, Version, Versions
 from proxy.admin.explain import Question
 from proxy.admin.keys import IssueKey, KeyStatus, NewKey, RotateKey
 from proxy.admin.server import serve_admin, serve_health
@@ -30,6 +31,7 @@ from proxy.admin.view import (
     Status,
     WorkerStatus,
 )
+from proxy.config.difference import Change
 from proxy.config.structs import Admin
 from proxy.policy.explain import Explanation
 from proxy.supervisor.sockets import listen
@@ -172,11 +174,61 @@ class Ward:
         return BackendsStatus(time=NOW, deployments=status().deployments[1:2])
 
 
+class Shelf:
+    """A configuration, version 7, that takes a text of `valid` words and no other."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[object, ...]] = []
+        self.may_go_on = trio.Event()
+        self.may_go_on.set()
+
+    def in_force(self) -> InForce:
+        return InForce(
+            version=7, digest="sha256:00", since=NOW, source="file", file="/etc/penstock/penstock.toml",
+            config={"listen": {"workers": 0}}, files=(NamedFile(path="/etc/server.pem", holds=("sha256:12…",)),),
+        )  # fmt: skip
+
+    def text(self, version: int | None) -> bytes:
+        if version not in (None, 6):
+            raise Cannot(404, "UnknownVersion", "There is no such version.")
+        return b"# in force\n" if version is None else b"# before\n"
+
+    def versions(self) -> Versions:
+        before = Version(version=6, time=NOW - 60, source="start", digest="sha256:01", summary="at the start")
+        return Versions(version=7, versions=(before,))
+
+    async def check(self, text: bytes) -> Difference:
+        self._judge("check", text)
+        return Difference(version=7, restart=False, summary=CHANGE.key, changes=(CHANGE,))
+
+    async def apply(self, text: bytes, instead_of: int) -> Applied:
+        self._judge("apply", text, instead_of)
+        await self.may_go_on.wait()
+        if instead_of != 7:
+            raise Cannot(412, "OtherVersion", "Version 7 is in force.")
+        return APPLIED
+
+    async def roll_back(self, to: int | None, instead_of: int | None) -> Applied:
+        self.asked.append(("roll_back", to, instead_of))
+        return APPLIED
+
+    def _judge(self, *asked: object) -> None:
+        self.asked.append(asked)
+        if b"valid" not in asked[1]:  # type: ignore[operator]
+            problem = Problem(file="penstock.toml", key="listen.wrkers", found="unknown key", remedy="leave it out")
+            raise Invalid("Refused: listen.wrkers.", (problem,))
+
+
+CHANGE = Change(key="listen.bounds.head", kind="changed", old='"15s"', new='"20s"')
+APPLIED = Applied(version=8, file="penstock.toml", previous="penstock.toml.previous", summary="…", changes=(CHANGE,))
+
+
 class Gateway:
     """A view whose answers a test sets."""
 
     def __init__(self) -> None:
         self.keys = Desk()
+        self.configuration = Shelf()
         self.backends = Ward()
         self.shown = status()
         self.missing: list[str] = []

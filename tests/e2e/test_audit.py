@@ -179,7 +179,10 @@ def test_a_webhook_hears_what_happens(tmp_path: Path, pki: Pki, mock: MockProces
             lost = wait_for(lambda: _posted(hook, "worker_lost"))
             assert (lost["severity"], lost["facts"]["worker"]) == ("error", 0)
             running.process.send_signal(signal.SIGHUP)
-            assert wait_for(lambda: _posted(hook, "configuration_reloaded"))["facts"] == {"version": 2}
+            assert wait_for(lambda: _posted(hook, "configuration_reloaded"))["facts"] == {
+                "version": 2,
+                "source": "file",
+            }
             running.config.write_text(text + "[nonsense]\n")
             assert "nonsense" in wait_for(lambda: _posted(hook, "configuration_refused"))["message"]
             mock.fault("error", instance="swc", status=403, code="403", times=1)
