@@ -73,7 +73,11 @@ def _parser() -> argparse.ArgumentParser:
     check = _command(commands, "check", "validate a configuration", "penstock check --config penstock.toml --online")
     _takes_config(check)
     check.add_argument("--online", action="store_true", help="also try every credential and backend")
-    check.set_defaults(run=_check)
+    told = "also tell what would change for the gateway that runs with it, or with what it was"
+    check.add_argument("--against-running", action="store_true", help=told)
+    check.add_argument("--json", action="store_true", help="with --against-running: print what would change as JSON")
+    _reaches_admin(check, None)
+    check.set_defaults(run=_check, wrong=check.error)
 
     explain = _command(
         commands,
@@ -105,6 +109,8 @@ def _parser() -> argparse.ArgumentParser:
     _key_commands(keys)
 
     _backend_commands(commands)
+
+    _config_commands(commands)
 
     audit = _command(commands, "audit", "the audit log", "penstock audit verify --config penstock.toml").add_subparsers(
         metavar="ACTION", required=True
@@ -182,12 +188,41 @@ def _backend_commands(commands: "_Commands") -> None:
 def _reaches_gateway(parser: argparse.ArgumentParser, default: object) -> None:
     """`default` SUPPRESS: what was given before the action stands."""
     parser.add_argument("--config", type=Path, metavar="FILE", default=default, help="the gateway's configuration")
+    _reaches_admin(parser, default)
+
+
+def _reaches_admin(parser: argparse.ArgumentParser, default: object) -> None:
     where = "where the admin address is reached, if not as configured"
     parser.add_argument("--address", metavar="HOST:PORT", default=default, help=where)
     tls = "for an admin address with TLS: "
     parser.add_argument("--certificate", type=Path, metavar="FILE", default=default, help=f"{tls}yours, in PEM")
     parser.add_argument("--key", type=Path, metavar="FILE", default=default, help=f"{tls}its key, if not in that file")
     parser.add_argument("--ca", type=Path, metavar="FILE", default=default, help=f"{tls}its authority's")
+
+
+def _config_commands(commands: "_Commands") -> None:
+    """The configuration of the gateway that runs: what it is and was, another one, and back."""
+    example = "penstock config history --config penstock.toml"
+    actions = _command(commands, "config", "the running gateway's configuration", example).add_subparsers(
+        metavar="ACTION", required=True
+    )
+    for name, does, more in (
+        ("show", "print what is in force, or was", " 7"),
+        ("history", "list the versions that were in force", ""),
+        ("apply", "have another file be in force, and written to the gateway's own", " candidate.toml"),
+        ("rollback", "take up the version before the one in force again", " --to 7"),
+    ):
+        action = _command(actions, name, does, f"penstock config {name} --config penstock.toml{more}")
+        _takes_config(action)
+        _reaches_admin(action, None)
+        action.add_argument("--json", action="store_true", help="print JSON")
+        action.set_defaults(run=_config, action=name)
+        if name == "show":
+            action.add_argument("version", nargs="?", type=int, metavar="VERSION", help="one from the history")
+        elif name == "apply":
+            action.add_argument("candidate", type=Path, metavar="FILE", help="the candidate, a TOML file")
+        elif name == "rollback":
+            action.add_argument("--to", type=int, metavar="VERSION", help="one from the history (default: the last)")
 
 
 def _duration(text: str) -> str:
@@ -270,15 +305,19 @@ def _load(path: Path) -> "Config":
 
 
 def _check(arguments: argparse.Namespace) -> int:
+    if arguments.json and (arguments.online or not arguments.against_running):
+        arguments.wrong("--json goes with --against-running alone")
     config = _load(arguments.config)
-    print(f"{arguments.config}: valid")
-    for line in _summary(config):
-        print(f"  {line}")
+    if not arguments.json:
+        print(f"{arguments.config}: valid")
+        for line in _summary(config):
+            print(f"  {line}")
+    code = 0
     if arguments.online:
         from proxy.supervisor.online import check
 
-        return check(config)
-    return 0
+        code = check(config)
+    return _config(arguments, "against_running") or code if arguments.against_running else code
 
 
 def _explain(arguments: argparse.Namespace) -> int:
@@ -368,6 +407,22 @@ def _backends(arguments: argparse.Namespace) -> int:
     run: Callable[[argparse.Namespace], int] = getattr(backend_commands, arguments.action)
     try:
         return run(arguments)
+    except (ConfigError, CannotAsk) as error:
+        raise Failure(str(error)) from None
+
+
+def _config(arguments: argparse.Namespace, action: str | None = None) -> int:
+    from proxy.admin.client import CannotAsk, NotDone
+    from proxy.config.load import ConfigError
+    from proxy.supervisor import config_commands
+
+    if sys.stdout is None:
+        raise Failure("there is no standard output to show anything on")
+    run: Callable[[argparse.Namespace], int] = getattr(config_commands, action or arguments.action)
+    try:
+        return run(arguments)
+    except NotDone as refused:
+        raise Failure(config_commands.problems(refused)) from None
     except (ConfigError, CannotAsk) as error:
         raise Failure(str(error)) from None
 

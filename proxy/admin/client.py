@@ -5,6 +5,7 @@ acting on, the gateway that was started with it.
 """
 
 import ssl
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -12,6 +13,7 @@ from typing import Any, TypeVar
 import httpx
 import msgspec
 
+from proxy.admin.config import Problem
 from proxy.config.secrets import SecretMissing, resolve
 from proxy.config.structs import Admin
 from proxy.supervisor import secret_file
@@ -33,7 +35,11 @@ class NoAnswer(CannotAsk):
 
 
 class NotDone(CannotAsk):
-    """It was asked, and would not."""
+    """It was asked, and would not. `problems`: what is wrong with a configuration, where that is why."""
+
+    def __init__(self, text: str, problems: tuple[Problem, ...] = ()) -> None:
+        super().__init__(text)
+        self.problems = problems
 
 
 class Reach(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,12 +54,13 @@ class Reach(msgspec.Struct, frozen=True, kw_only=True):
     ca: Path | None = None
 
 
-class _Problem(msgspec.Struct):
+class _Error(msgspec.Struct):
     message: str = ""
 
 
 class _Refusal(msgspec.Struct):
-    error: _Problem
+    error: _Error
+    problems: tuple[Problem, ...] = ()
 
 
 class AdminClient:
@@ -85,16 +92,34 @@ class AdminClient:
 
     def get(self, path: str, kind: type[T]) -> T:
         """Raises `NoAnswer`, `NotDone`."""
-        return self._asked("GET", path, None, kind)
+        return self._decoded(self._asked("GET", path, None, {}, _WITHIN), kind)
 
     def post(self, path: str, wanted: Any, kind: type[T]) -> T:
         """Raises `NoAnswer`, `NotDone`."""
-        return self._asked("POST", path, msgspec.json.encode(wanted), kind)
+        return self.send("POST", path, msgspec.json.encode(wanted), kind)
 
-    def _asked(self, method: str, path: str, body: bytes | None, kind: type[T]) -> T:
-        headers = {} if body is None else {"content-type": "application/json"}
+    def send(
+        self,
+        method: str,
+        path: str,
+        body: bytes,
+        kind: type[T],
+        *,
+        content_type: str = "application/json",
+        headers: Mapping[str, str] | None = None,
+        within: float = _WITHIN,
+    ) -> T:
+        """Raises `NoAnswer`, `NotDone`."""
+        sent = {"content-type": content_type, **(headers or {})}
+        return self._decoded(self._asked(method, path, body, sent, within), kind)
+
+    def raw(self, path: str, accept: str) -> bytes:
+        """What is there, as it is. Raises `NoAnswer`, `NotDone`."""
+        return self._asked("GET", path, None, {"accept": accept}, _WITHIN)
+
+    def _asked(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], within: float) -> bytes:
         try:
-            answer = self._http.request(method, path, content=body, headers=headers)
+            answer = self._http.request(method, path, content=body, headers=headers, timeout=within)
         except httpx.ConnectError as error:
             raise NoAnswer(f"no gateway answers at {self._where}: {_cause(error)}; is it running?") from None
         except httpx.TransportError as error:
@@ -102,9 +127,14 @@ class AdminClient:
         if answer.status_code == 401:
             raise NotDone(f"the gateway at {self._where} refuses the token of {self._from}: it has another one")
         if answer.status_code >= 400:
-            raise NotDone(_said(answer) or f"the gateway at {self._where} answered {answer.status_code}")
+            said = _said(answer)
+            text = said.error.message or f"the gateway at {self._where} answered {answer.status_code}"
+            raise NotDone(text, said.problems)
+        return answer.content
+
+    def _decoded(self, content: bytes, kind: type[T]) -> T:
         try:
-            return msgspec.json.decode(answer.content, type=kind)
+            return msgspec.json.decode(content, type=kind)
         except msgspec.MsgspecError:
             raise NotDone(f"what answers at {self._where} is no gateway of this version") from None
 
@@ -144,8 +174,8 @@ def _cause(error: httpx.TransportError) -> str:
     return str(error) or type(error).__name__
 
 
-def _said(answer: httpx.Response) -> str:
+def _said(answer: httpx.Response) -> _Refusal:
     try:
-        return msgspec.json.decode(answer.content, type=_Refusal).error.message
+        return msgspec.json.decode(answer.content, type=_Refusal)
     except msgspec.MsgspecError:
-        return ""
+        return _Refusal(_Error())

@@ -1,5 +1,6 @@
 """Another configuration while the gateway serves: over the admin address, back again, and after a restart."""
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from bench.mock.process import MockProcess
 from certs.pki import Pki
+from proxy.cli import main
 from tests.e2e.gateway import KEY, OTHER_KEY, WITHIN, Gateway, config_text, gateway, wait_for
 from tests.e2e.test_failures import ask, split
 from tests.e2e.test_life import Stream, serving, workers
@@ -163,6 +165,60 @@ def test_hostile_texts(changing: Gateway, name: str) -> None:
     assert any(found in problem["found"] for problem in problems)
     assert len(problems) <= 101
     assert "Traceback" not in changing.log
+
+
+def test_commands(changing: Gateway, capsys: pytest.CaptureFixture[str]) -> None:
+    """A candidate beside the file, as people have it: reviewed, applied, and taken back."""
+    text, version = text_of(changing), version_of(changing)
+    config, candidate = changing.config, changing.folder / "candidate.toml"
+
+    def run(*words: str | Path) -> tuple[int, str, str]:
+        code = main([str(word) for word in words])
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    code, out, _ = run("check", "--config", config, "--against-running")
+    assert (code, out.splitlines()[-1]) == (0, f"no difference from version {version}, which is in force")
+    candidate.write_text(without_second(text))
+    code, out, _ = run("check", "--config", candidate, "--against-running")
+    assert code == 0
+    assert "  clients.second removed: { name = " in out
+    assert "\n    ends: whatever it asks is refused from the next request on" in out
+    candidate.write_text(text.replace("workers = 2", "workers = 1"))
+    code, out, _ = run("check", "--config", candidate, "--against-running")
+    assert code == 1
+    assert "  listen.workers: 2 → 1\n    restart: " in out
+    code, out, _ = run("check", "--config", candidate, "--against-running", "--json")
+    assert (code, json.loads(out)["restart"]) == (1, True)
+    code, _, err = run("config", "apply", candidate, "--config", config)
+    assert code == 1
+    assert "listen.workers: changed; restart the gateway" in err
+    assert "the gateway refuses this; nothing has changed" in err
+    candidate.write_text(without_second(text))
+    code, out, _ = run("config", "apply", candidate, "--config", config)
+    assert (code, out.splitlines()[0].startswith(f"version {version + 1} is in force")) == (0, True)
+    assert config.read_text() == without_second(text)
+    code, out, _ = run("config", "rollback", "--config", config, "--json")
+    assert json.loads(out)["version"] == version + 2
+    assert config.read_text() == text
+    code, out, _ = run("config", "history", "--config", config)
+    assert out.splitlines()[1].startswith(f"{version + 2}* ")
+    assert " rollback " in out.splitlines()[1]
+    assert "Traceback" not in changing.log
+
+
+def test_commands_without_a_gateway(
+    tmp_path: Path, pki: Pki, mock: MockProcess, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "penstock.toml"
+    config.write_text(config_text(pki, mock))
+    assert main(["check", "--config", str(config), "--against-running"]) == 1
+    assert "admin.token" in capsys.readouterr().err
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "admin.token").write_text("t" * 40)
+    (tmp_path / "state" / "admin.token").chmod(0o600)
+    assert main(["config", "history", "--config", str(config)]) == 1
+    assert "is it running?" in capsys.readouterr().err
 
 
 def test_a_restart_serves_what_was_applied(tmp_path: Path, pki: Pki, mock: MockProcess) -> None:
