@@ -44,6 +44,7 @@ _PROMPT_KEPT = 64 << 10
 _log = logging.getLogger("penstock.exchange")
 _encode = msgspec.json.Encoder().encode
 _ENDS = {Reason.OVERLOADED: End.SHED, Reason.DRAINING: End.DRAINED, Reason.BACKEND_TIMEOUT: End.TIMEOUT}
+_ENDS[Reason.DEADLINE] = End.TIMEOUT
 _ENDS |= dict.fromkeys((Reason.BACKENDS_FAILED, Reason.BACKENDS_MISCONFIGURED), End.BACKEND_FAILED)
 
 

@@ -14,17 +14,20 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from proxy import answer
-from proxy.config.structs import Hedging
+from proxy.config.structs import Hedging, Seconds
 from proxy.hedging import Attempt as Turn
 from proxy.hedging import Race, Side
 from proxy.messages import UpstreamCredential
 from proxy.metering.meter import Meter
 from proxy.record.record import Attempt, End
-from proxy.refusal import Reason, Refused, error_body
+from proxy.refusal import Reason, Refused, error_body, error_event
 from proxy.routing import hints
+from proxy.routing.breaker import Unavailable
 from proxy.routing.candidate import Candidate, Key, Wanted
+from proxy.routing.deadline import client_timeout
 from proxy.routing.load import Load
 from proxy.routing.outcome import Outcome, classify_status, error_code, retry_after
+from proxy.routing.queue import BATCH, INTERACTIVE
 from proxy.routing.retry import may_retry
 from proxy.routing.select import Plan, Router
 from proxy.routing.wanted import wanted
@@ -43,12 +46,19 @@ _ERROR_AT_MOST = 64 << 10
 _ASKED_FOR_USAGE = frozenset(("chat.completions", "completions"))
 _UNMETERED = frozenset(("audio.speech",))
 _EVENT_STREAM = b"text/event-stream"
-_BROKEN = b"data: %b\n\n" % error_body("BackendFailed", "The backend failed before the answer was complete.")
+_FAILED = "BackendFailed", "The backend failed before the answer was complete."
+_BROKEN = b"data: %b\n\n" % error_body(*_FAILED)
+_BROKEN_RESPONSE = b"event: error\ndata: %b\n\n" % error_event(*_FAILED)
 _REFUSALS = {
     Outcome.FIRST_BYTE_TIMEOUT: Reason.BACKEND_TIMEOUT,
     Outcome.ANSWER_TIMEOUT: Reason.BACKEND_TIMEOUT,
     Outcome.NO_CREDENTIAL: Reason.CREDENTIAL_UNAVAILABLE,
+    Outcome.DEADLINE: Reason.DEADLINE,
 }
+_ANSWERED = dict.fromkeys((o for o in Outcome if o.value.breaker or o is Outcome.THROTTLED), False)
+_ANSWERED |= {Outcome.OK: True, Outcome.CLIENT_ERROR: True}
+_UNMENDED = (Unavailable.MISCONFIGURED, Unavailable.DRAINED)  # by waiting
+_TIMED_OUT = (Outcome.CONNECT_TIMEOUT, Outcome.FIRST_BYTE_TIMEOUT)
 ENDED = {
     RelayEnd.COMPLETE: (End.COMPLETE, None, Outcome.OK),
     RelayEnd.CLIENT_GONE: (End.CLIENT_GONE, "client_gone", Outcome.CANCELLED),
@@ -72,17 +82,24 @@ class Sent(msgspec.Struct):
 
 
 class Forwarding:
-    """The attempts of one request. `answered`: bytes of an answer have gone, or are going, to the client."""
+    """The attempts of one request. `answered`: bytes of an answer have gone, or are going, to the client.
+
+    By `_answer_by` an answer has begun or nobody waits for it; by `_until` everything is over (monotonic). `_denied`
+    says why there was no further attempt, where one would have been allowed.
+    """
 
     __slots__ = (
+        "_answer_by",
         "_ask_usage",
         "_attempts",
         "_began",
+        "_denied",
         "_exchange",
         "_hedging",
         "_load",
         "_passed",
         "_probe",
+        "_released",
         "_side",
         "_until",
         "_worker",
@@ -94,7 +111,13 @@ class Forwarding:
         self._exchange = exchange
         self._worker = exchange.worker
         self._passed = _forwarded_lines(exchange)
-        self._until = time.monotonic() + exchange.view.bounds.request
+        self._until = self._answer_by = time.monotonic() + exchange.view.bounds.request
+        assert exchange.head is not None
+        timeout = client_timeout(exchange.head.headers)
+        if timeout is not None:
+            self._answer_by = min(self._until, exchange.began + timeout)
+        self._denied: str | None = None
+        self._released: Key | None = None  # a deployment that others wait for, too
         self._ask_usage = False
         self._probe = False
         self._attempts = 0
@@ -109,26 +132,79 @@ class Forwarding:
 
     async def run(self) -> None:
         """Have the request answered. Raises `Refused` when nobody can, and `ClientGone`."""
-        router = self._worker.router
-        plan = router.order(self._wanted(router), time.monotonic())
+        worker = self._worker
+        router, retries, room = worker.router, worker.retries, worker.room
+        now = time.monotonic()
+        retries.request(now)
+        plan = router.order(self._wanted(router), now)
         tried: set[tuple[str, str]] = set()
         outcomes: set[Outcome] = set()
         while not self.answered:
-            candidate = self._next(plan, tried, time.monotonic())
-            if candidate is None:
+            now = time.monotonic()
+            candidate = self._next(plan, tried, now)
+            if candidate is None or (room and room.is_wanted(candidate.key)):
                 if outcomes == {Outcome.NO_CREDENTIAL}:
                     raise Refused(Reason.CREDENTIAL_UNAVAILABLE, "no credential is valid", retry_after=1.0)
-                raise router.refusal(plan, time.monotonic())
+                candidate = await self._wait(plan, tried)
             tried.add(candidate.key)
+            if self._attempts and not retries.take(time.monotonic()):
+                self._passed_on(None)
+                self._denied = "retry budget"
+                raise self._given_up(plan, Outcome.THROTTLED)
             if self._hedging is None:
                 outcome = await self._attempt(candidate)
             else:
                 outcome = await self._hedged(candidate, plan, tried)
             outcomes.add(outcome)
             if not self.answered and not self._may_go_on(outcome):
-                if outcome is Outcome.THROTTLED:
-                    raise router.refusal(plan, time.monotonic())
-                raise Refused(_REFUSALS.get(outcome, Reason.BACKENDS_FAILED), outcome.reason)
+                raise self._given_up(plan, outcome)
+
+    async def _wait(self, plan: Plan, tried: set[Key]) -> Candidate:
+        """Wait for a deployment to be available; the one whose turn it is. Raises `Refused`, `ClientGone`."""
+        exchange, worker = self._exchange, self._worker
+        began = now = time.monotonic()
+        keys = tuple(
+            candidate.key
+            for candidate, why in plan.verdicts(now)
+            if (candidate.key not in tried and why not in _UNMENDED) or why is Unavailable.THROTTLED
+        )
+        priority = BATCH if exchange.client.limits.priority == "batch" else INTERACTIVE
+        waiter = worker.room.waiter(exchange.client.name, priority, keys, self._answer_by)
+        if waiter is None:
+            raise worker.router.refusal(plan, now)
+        if not exchange.connection.alive():
+            raise ClientGone
+        exchange.connection.await_on(waiter)
+        try:
+            self._released = await worker.room.wait(waiter)
+        finally:
+            exchange.connection.await_on(None)
+            now = time.monotonic()
+            exchange.record.queued_ms = round((exchange.record.queued_ms or 0.0) + (now - began) * 1000, 3)
+        others = {candidate.key for candidate in plan.candidates if candidate.key != self._released}
+        candidate = None if self._released is None else self._next(plan, others, now)
+        if candidate is None:
+            self._passed_on(None)
+            refused = worker.router.refusal(plan, now)
+            if refused.reason is Reason.BACKENDS_FAILED:  # one is there, and others are before this one
+                refused = Refused(Reason.BACKENDS_THROTTLED, "queue", retry_after=1.0)
+            raise refused
+        return candidate
+
+    def _passed_on(self, answered: bool | None) -> None:
+        """Those who still wait may go after this one, if it had waited."""
+        released, self._released = self._released, None
+        if released is not None:
+            self._worker.room.over(released, answered)
+
+    def _given_up(self, plan: Plan, outcome: Outcome) -> Refused:
+        """What the client is told after the last attempt that may be made."""
+        if outcome is Outcome.THROTTLED:
+            refused = self._worker.router.refusal(plan, time.monotonic())
+        else:
+            refused = Refused(_REFUSALS.get(outcome, Reason.BACKENDS_FAILED), outcome.reason)
+        refused.rule = self._denied or refused.rule
+        return refused
 
     def _wanted(self, router: Router) -> Wanted:
         exchange = self._exchange
@@ -165,7 +241,9 @@ class Forwarding:
             outcome, status = await self._ask(candidate)
         except Failed as failed:
             outcome, status, wait = failed.outcome, failed.status, failed.wait
-            if outcome is Outcome.FIRST_BYTE_TIMEOUT and not record.stream:
+            if outcome in _TIMED_OUT and self._deadline_is_over():
+                outcome = Outcome.DEADLINE
+            elif outcome is Outcome.FIRST_BYTE_TIMEOUT and not record.stream:
                 outcome = Outcome.ANSWER_TIMEOUT
         finally:
             now = time.monotonic()
@@ -175,6 +253,8 @@ class Forwarding:
             record.attempts.append(Attempt(candidate.backend, status, outcome.reason, round((now - began) * 1000, 1)))
             worker.tally.attempt(candidate.backend, candidate.region, candidate.deployment, outcome.reason)
             worker.announce(worker.router.report(candidate, outcome, now, wait, probe=self._probe))
+            if self._released is not None:
+                self._passed_on(_ANSWERED.get(outcome))
             used = self._used(estimate) if used is None else used
             if load is not None:
                 load.correct(used - estimate, began, now)
@@ -232,6 +312,7 @@ class Forwarding:
         """Another attempt at the same request, at the same time."""
         other = copy.copy(self)
         other._side = side
+        other._released = None
         other.sent = Sent()
         return other
 
@@ -246,13 +327,27 @@ class Forwarding:
         exchange = self._exchange
         if exchange.connection.gone:
             raise ClientGone
-        return self._attempts < exchange.view.routing.attempts and may_retry(
+        allowed = self._attempts < exchange.view.routing.attempts and may_retry(
             outcome,
             inference=exchange.target.operation.inference,
             bytes_sent=self.sent.reached_backend,
             whole=not exchange.stream_body,
             settings=exchange.view.routing,
         )
+        if not allowed:
+            return False
+        if self._deadline_is_over():
+            self._denied = "deadline"
+            return False
+        if not self._worker.retries.left(time.monotonic()):
+            self._denied = "retry budget"
+            self._worker.tally.retry_denied()
+            return False
+        return True
+
+    def _deadline_is_over(self) -> bool:
+        """Whether the client has said that it waits no longer."""
+        return self._answer_by < self._until and time.monotonic() >= self._answer_by
 
     async def _ask(self, candidate: Candidate) -> tuple[Outcome, int]:
         """The outcome and the status that went to the client. Raises `Failed` where none did."""
@@ -268,7 +363,7 @@ class Forwarding:
                     raise Failed(Outcome.HEDGE_LOST, status=status)
                 return await self._deliver(candidate, begun), status
             try:
-                error = await begun.small_body(_ERROR_AT_MOST, self._until)
+                error = await begun.small_body(_ERROR_AT_MOST, self._answer_by)
             except BodyBroken:
                 raise Failed(Outcome.RESET_BEFORE_HEAD, status=status) from None
         except BaseException:
@@ -305,6 +400,7 @@ class Forwarding:
         )
         self.sent.bytes_out += len(body)
         if outcome is Outcome.BACKEND_ERROR:
+            exchange.record.rule = self._denied or exchange.record.rule
             exchange.end(End.BACKEND_FAILED, outcome.reason)
         else:
             exchange.end(End.COMPLETE)
@@ -332,14 +428,17 @@ class Forwarding:
         view, head = exchange.view, exchange.head
         assert head is not None
         model = view.models[exchange.served]
+        bounds, left = view.bounds, self._answer_by - time.monotonic()
+        if left < bounds.connect:
+            bounds = msgspec.structs.replace(bounds, connect=Seconds(max(left, 0.0)))
         return Asking(
             connection=exchange.connection if self._side is None else self._side,
             request=self._request(candidate, pool, credential),
             parts=exchange.body_parts if exchange.stream_body else None,
             chunked=head.chunked,
-            bounds=view.bounds,
+            bounds=bounds,
             first_byte=view.bounds.first_byte if model.first_byte is None else model.first_byte,
-            until=self._until,
+            until=self._answer_by,
             sent=self._mark_sent,
         )
 
@@ -379,6 +478,8 @@ class Forwarding:
         exchange, sent = self._exchange, self.sent
         head, connection = begun.head, exchange.connection
         sent.accepted = True
+        if self._released is not None:
+            self._passed_on(True)
         self._take_hints(head)
         if self._probe:
             self._probe = False
@@ -431,7 +532,7 @@ class Forwarding:
             idle=bounds.stream_idle if model.stream_idle is None else model.stream_idle,
             stall=bounds.client_stall,
             until=self._until,
-            last_words=_BROKEN,
+            last_words=_BROKEN_RESPONSE if exchange.target.operation.name == "responses" else _BROKEN,
             client_alive=connection.alive,
         )
         worker.streaming += 1

@@ -97,6 +97,7 @@ class Reason(Enum):
     BACKENDS_FAILED = "backends_failed"
     BACKENDS_MISCONFIGURED = "backends_misconfigured"
     BACKEND_TIMEOUT = "backend_timeout"
+    DEADLINE = "deadline"
     # the gateway's own state
     OVERLOADED = "overloaded"
     DRAINING = "draining"
@@ -202,6 +203,9 @@ _TERMS: dict[Reason, Terms] = {
     Reason.BACKENDS_FAILED: Terms(502, "BadGateway", "No backend could answer the request."),
     Reason.BACKENDS_MISCONFIGURED: Terms(502, "BadGateway", "No backend could answer the request."),
     Reason.BACKEND_TIMEOUT: Terms(504, "GatewayTimeout", "The backend did not answer in time."),
+    # As a gateway's own time-out, since that is what it is (408 would say that the request came too slowly); but what
+    # the client said it does not wait for is not to be asked for once more on its behalf.
+    Reason.DEADLINE: Terms(504, "GatewayTimeout", "No answer began in the time the client allows.", False),
     Reason.OVERLOADED: Terms(503, "ServiceUnavailable", "The gateway is at its limits; try again."),
     Reason.DRAINING: Terms(503, "ServiceUnavailable", "The gateway is shutting down; try again."),
     Reason.CREDENTIAL_UNAVAILABLE: Terms(
@@ -250,6 +254,17 @@ class _Error(msgspec.Struct):
 
 class _Body(msgspec.Struct):
     error: _Error
+
+
+class _Event(msgspec.Struct, tag="error"):
+    code: str
+    message: str
+    param: None = None
+
+
+def error_event(code: str, message: str) -> bytes:
+    """The data of an error event on the Responses surface: `{"type": "error", "code": …, "message": …}`."""
+    return msgspec.json.encode(_Event(code, message))
 
 
 def error_body(code: str, message: str) -> bytes:

@@ -64,10 +64,13 @@ from proxy.refusal import Reason, Refused
 from proxy.routing.breaker import Unavailable
 from proxy.routing.breakers import Change
 from proxy.routing.hedge_budget import HedgeBudget
+from proxy.routing.queue import BATCH
+from proxy.routing.retry_budget import RetryBudget
 from proxy.routing.select import Router
 from proxy.routing.usage_hint import UsageHints
 from proxy.trace import request_ids
 from proxy.view import View
+from proxy.waiting import WaitingRoom
 from proxy.wire import warm
 from proxy.wire.clock import PumpClock, drive, sweep
 from proxy.wire.listener import HandshakeRefused, Listener
@@ -120,6 +123,8 @@ class Worker:
         self.view: View
         self.leases: Leases
         self.router: Router
+        self.retries: RetryBudget
+        self.room: WaitingRoom
         self.pools: dict[str, Pool] = {}
         self._pools = Pools(pump)
         self.credentials: dict[str, UpstreamCredential] = {}
@@ -259,6 +264,8 @@ class Worker:
     def _keep_to(self, told: BreakerTold, now: float) -> None:
         key = told.backend, told.deployment
         self.announce(self.router.breakers.told(key, told.state, told.reason, now + told.seconds, now))
+        if self.room:
+            self.room.changed()
 
     def _take_credentials(self, credentials: dict[str, UpstreamCredential], now: float) -> None:
         """Use them from the next request on; what was set aside for one that is renewed is asked at once."""
@@ -279,6 +286,9 @@ class Worker:
             self.view = view
             self.leases = Leases(limits)
             self.router = Router(snapshot.models, snapshot.backends, snapshot.routing, random.random)
+            self.retries = RetryBudget(snapshot.routing.retries)
+            self.room = WaitingRoom(snapshot.routing.queue, self.router.breakers, self._queued, time.monotonic)
+            self._connections.start_soon(self.room.run)
             self.router.told(self._told_first.deployments, now)
             for told in self._told_of_breakers:
                 self._keep_to(told, now)
@@ -293,6 +303,8 @@ class Worker:
         else:
             self.leases.reconfigure(limits, now)
             self.router.reconfigure(snapshot.models, snapshot.backends, snapshot.routing)
+            self.retries.settings = snapshot.routing.retries
+            self.room.reconfigure(snapshot.routing.queue)
             self._open_pools(snapshot)
             self._listener.context = view.context
             self._listener.bounds = view.bounds
@@ -472,8 +484,13 @@ class Worker:
         """Whether there is room on disk for the records of all that is in flight. Asked where `audit.required` is."""
         return self.in_flight + self._recorded + len(self._lines) <= self._may_record
 
+    def _queued(self, outcome: str, priority: int) -> None:
+        self.tally.queued(outcome, "batch" if priority == BATCH else "interactive")
+
     def announce(self, change: Change | None) -> None:
         if change is not None:
+            if self.room:
+                self.room.changed()
             self._channel.post(
                 BreakerChanged(
                     change.backend,
@@ -538,7 +555,9 @@ class Worker:
     def _gauge(self) -> None:
         listener = self._listener
         if listener is not None:
-            self.tally.gauge(connections=listener.open, requests=self.in_flight, streams=self.streaming)
+            self.tally.gauge(
+                connections=listener.open, requests=self.in_flight, streams=self.streaming, waiting=len(self.room)
+            )
             for result, count in listener.handshakes.items():
                 self.tally.handshakes(result, count)
             listener.handshakes.clear()

@@ -15,9 +15,7 @@ NEUTRAL: dict[type[Table], dict[str, tuple[object, ...]]] = {
     structs.ClientCertificates: {"resumption": (False,)},
     structs.State: {"redis": (None,)},
     structs.Client: {"on_disconnect": ("cancel",)},
-    structs.Limits: {"tokens_per_day": (None,), "priority": ("interactive",)},
-    structs.RetryBudget: {"ratio": (0.2,), "at_least": (100,)},
-    structs.Queueing: {"wait": (2,), "size": (1_000,)},
+    structs.Limits: {"tokens_per_day": (None,)},
     structs.HealthProbes: {"every": (30,), "within": (5,)},
     structs.Upstream: {
         "forward_proxy_ca": (None,),

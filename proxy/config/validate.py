@@ -54,6 +54,9 @@ _FROM_NOUGHT = frozenset(
         (structs.Deployment, "canary"),
         (structs.Routing, "slow_start"),
         (structs.Issuer, "leeway"),
+        (structs.RetryBudget, "ratio"),
+        (structs.RetryBudget, "at_least"),
+        (structs.Queueing, "wait"),
         (structs.Upstream, "warm"),
     )
 )

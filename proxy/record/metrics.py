@@ -51,6 +51,9 @@ AUTHENTICATION_DELAYS = "penstock_authentication_delays_total"
 BACKEND_ATTEMPTS = "penstock_backend_attempts_total"
 HEDGED_TOKENS = "penstock_backend_hedged_tokens_total"
 DEPLOYMENTS_SKIPPED = "penstock_deployments_skipped_total"
+QUEUE_WAITING = "penstock_queue_waiting"
+QUEUE = "penstock_queue_total"
+RETRIES_DENIED = "penstock_retries_denied_total"
 HANDSHAKES = "penstock_handshakes_total"
 BACKEND_STATE = "penstock_backend_state"
 BACKEND_IN_FLIGHT = "penstock_backend_in_flight"
@@ -122,6 +125,13 @@ METRICS: dict[str, Metric] = {
         "Requests that went past a deployment because of how it stood: throttled, drained, spill_over and the like.",
         ("backend", "deployment", "reason"),
     ),
+    QUEUE_WAITING: Metric(Kind.GAUGE, "Requests that wait for a deployment to be available.", ("worker",)),
+    QUEUE: Metric(
+        Kind.COUNTER,
+        "Requests that have waited for one, by how that ended: released, timed_out, in_vain, full, client_gone.",
+        ("outcome", "priority"),
+    ),
+    RETRIES_DENIED: Metric(Kind.COUNTER, "Further attempts that were not made, for lack of retry budget."),
     HANDSHAKES: Metric(Kind.COUNTER, "TLS handshakes with clients, by result.", ("result",)),
     BACKEND_STATE: Metric(
         Kind.GAUGE, "A deployment's breaker: 0 closed, 1 half-open, 2 open.", ("backend", "deployment")

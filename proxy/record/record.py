@@ -77,6 +77,7 @@ class Record(msgspec.Struct):
     bytes_in: int = 0
     bytes_out: int = 0
     end: End = End.REFUSED
+    queued_ms: float | None = None
 
 
 def timestamp(wall: float) -> str:

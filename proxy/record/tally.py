@@ -24,9 +24,12 @@ from proxy.record.metrics import (
     LABEL_OVERFLOW,
     METRICS,
     OTHER,
+    QUEUE,
+    QUEUE_WAITING,
     REFUSALS,
     REQUESTS,
     REQUESTS_ACTIVE,
+    RETRIES_DENIED,
     STREAMS_ACTIVE,
     TOKENS,
     LabelSets,
@@ -41,6 +44,8 @@ _COUNTERS = (
     BACKEND_ATTEMPTS,
     HEDGED_TOKENS,
     DEPLOYMENTS_SKIPPED,
+    RETRIES_DENIED,
+    QUEUE,
     HANDSHAKES,
     JOURNAL_OVERFLOW,
     LABEL_OVERFLOW,
@@ -170,6 +175,14 @@ class Tally:
         """A request goes past a deployment."""
         self._counters[DEPLOYMENTS_SKIPPED].add((backend, deployment, reason))
 
+    def queued(self, outcome: str, priority: str) -> None:
+        """A request has waited for a deployment to be available."""
+        self._counters[QUEUE].add((outcome, priority))
+
+    def retry_denied(self) -> None:
+        """A further attempt that was not made: the retry budget is spent."""
+        self._counters[RETRIES_DENIED].add(())
+
     def handshakes(self, result: str, count: int = 1) -> None:
         """TLS handshakes that ended with `result`."""
         self._counters[HANDSHAKES].add((result,), count)
@@ -182,9 +195,14 @@ class Tally:
         """A request for which the journal had no room."""
         self._counters[JOURNAL_OVERFLOW].add(())
 
-    def gauge(self, *, connections: int, requests: int, streams: int) -> None:
+    def gauge(self, *, connections: int, requests: int, streams: int, waiting: int = 0) -> None:
         """What is open and under way at present."""
-        self._gauges = {CONNECTIONS_ACTIVE: connections, REQUESTS_ACTIVE: requests, STREAMS_ACTIVE: streams}
+        self._gauges = {
+            CONNECTIONS_ACTIVE: connections,
+            REQUESTS_ACTIVE: requests,
+            STREAMS_ACTIVE: streams,
+            QUEUE_WAITING: waiting,
+        }
 
     def drain(self) -> Tallies:
         """What was counted since the last drain, and the gauges as last told."""

@@ -47,6 +47,7 @@ class Outcome(Enum):
     RESET_BEFORE_HEAD = Effect("reset_before_head", True, Retry.IF_SAFE)
     FIRST_BYTE_TIMEOUT = Effect("first_byte_timeout", True, Retry.IF_CONFIGURED)
     ANSWER_TIMEOUT = Effect("first_byte_timeout", False, Retry.IF_CONFIGURED)  # of what is no stream
+    DEADLINE = Effect("deadline", False, Retry.NEVER)  # the client's own: the backend had less time than is usual
     BROKEN_MID_ANSWER = Effect("broken_mid_answer", True, Retry.NEVER)
     IDLE_TIMEOUT = Effect("idle_timeout", True, Retry.NEVER)
     CANCELLED = Effect("cancelled", False, Retry.NEVER)

@@ -29,10 +29,11 @@ class ClientGone(Exception):
     """The client left before its answer was complete."""
 
 
-class Waiter(Protocol):
-    """What waits for a backend, and is told when its client leaves."""
+class Awaited(Protocol):
+    """What a task waits for, while its client may leave."""
 
-    def fail(self, error: Exception) -> None: ...
+    def fail(self, error: Exception) -> None:
+        """Let the task go on with `error`."""
 
 
 class ClientConnection:
@@ -67,7 +68,7 @@ class ClientConnection:
         self.gone = False
         self._pump = link.pump
         self._inbox = bytearray()
-        self._awaiting: Waiter | None = None
+        self._awaiting: Awaited | None = None
         self._idle = False
 
     def withdraw(self, reason: Reason) -> None:
@@ -171,9 +172,9 @@ class ClientConnection:
 
     # While the request is under way.
 
-    def await_on(self, waiter: Waiter | None) -> None:
-        """The task will wait on a backend's link; a client that leaves meanwhile fails that wait."""
-        self._awaiting = waiter
+    def await_on(self, awaited: Awaited | None) -> None:
+        """The task will wait for something else (a backend); a client that leaves meanwhile fails that wait."""
+        self._awaiting = awaited
         self.link.on_idle = self._overhear
         self.link.watch(READ if len(self._inbox) <= _PIPELINED else select.EPOLLRDHUP)
 

@@ -100,6 +100,7 @@ def test_gauges_are_by_worker_and_go_with_it_while_its_counts_stay() -> None:
         metrics.CONNECTIONS_ACTIVE: 4,
         metrics.REQUESTS_ACTIVE: 3,
         metrics.STREAMS_ACTIVE: 2,
+        metrics.QUEUE_WAITING: 0,
     }
     gateway.worker_gone(1)
     samples = read(gateway.render())

@@ -130,7 +130,6 @@ MISSING = [
     "state.redis",
     "clients[0].on_disconnect",
     "clients[0].limits.tokens_per_day",
-    "clients[0].limits.priority",
 ]
 
 
@@ -181,8 +180,8 @@ def test_the_example_names_every_key_there_is() -> None:
             "listen.client_certificates.resumption: true is not implemented in this build; leave it out",
         ),
         (
-            changed("requests_per_minute = 600", 'requests_per_minute = 600\npriority = "batch"'),
-            'clients[0].limits.priority: "batch" is not implemented in this build; leave it out, or give "interactive"',
+            changed('tenant = "power"', 'on_disconnect = "drain"'),
+            'clients[0].on_disconnect: "drain" is not implemented in this build; leave it out, or give "cancel"',
         ),
     ],
 )

@@ -73,7 +73,7 @@ def test_records_are_numbered_and_otherwise_as_they_came(path: Path) -> None:
     sealed, hashed = KEY.seal(first.replace(b'{"seq":0', b'{"seq":1', 1), BEGINNING)
     assert log.append([first]) == ([sealed], len(sealed) + 1)
     assert path.read_bytes() == sealed + b"\n"
-    assert sealed.endswith(f',"end":"refused","prev":"{BEGINNING}","hash":"{hashed}"}}'.encode())
+    assert sealed.endswith(f',"end":"refused","queued_ms":null,"prev":"{BEGINNING}","hash":"{hashed}"}}'.encode())
     assert len(log.append(lines("b", "c")).lines) == 2
     assert log.append([]) == ([], 0)
     assert written(path) == numbered("a", "b", "c")

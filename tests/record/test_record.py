@@ -21,7 +21,7 @@ FIELDS = (
 def test_fields_and_their_order() -> None:
     record = json.loads(msgspec.json.encode(Record()))
     assert list(record)[: len(FIELDS)] == FIELDS
-    assert set(record) - set(FIELDS) <= {"prev", "hash"}
+    assert set(record) - set(FIELDS) <= {"prev", "hash", "queued_ms"}
 
 
 @pytest.mark.parametrize(

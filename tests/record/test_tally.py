@@ -155,6 +155,7 @@ def test_a_drain_hands_over_once_and_gauges_stay() -> None:
         metrics.CONNECTIONS_ACTIVE: [((), 3)],
         metrics.REQUESTS_ACTIVE: [((), 2)],
         metrics.STREAMS_ACTIVE: [((), 1)],
+        metrics.QUEUE_WAITING: [((), 0)],
     }
 
 

@@ -16,7 +16,7 @@ SETTINGS = Settings(failures=3, open_for=Seconds(4), open_at_most=Seconds(10))
 FAULTS = [outcome for outcome in Outcome if outcome.value.breaker]
 SUCCESSES = [Outcome.OK, Outcome.CLIENT_ERROR]
 OURS = [Outcome.MISCONFIGURED, Outcome.CREDENTIAL_REJECTED]
-NO_VERDICT = [Outcome.CANCELLED, Outcome.HEDGE_LOST, Outcome.NO_CREDENTIAL, Outcome.ANSWER_TIMEOUT]
+NO_VERDICT = [Outcome.CANCELLED, Outcome.DEADLINE, Outcome.HEDGE_LOST, Outcome.NO_CREDENTIAL, Outcome.ANSWER_TIMEOUT]
 
 
 def no_jitter() -> float:

@@ -63,6 +63,7 @@ def test_whose_fault_a_status_is(status: int, code: str | None, outcome: Outcome
         (Outcome.RESET_BEFORE_HEAD, "reset_before_head", True, Retry.IF_SAFE),
         (Outcome.FIRST_BYTE_TIMEOUT, "first_byte_timeout", True, Retry.IF_CONFIGURED),
         (Outcome.ANSWER_TIMEOUT, "first_byte_timeout", False, Retry.IF_CONFIGURED),
+        (Outcome.DEADLINE, "deadline", False, Retry.NEVER),
         (Outcome.BROKEN_MID_ANSWER, "broken_mid_answer", True, Retry.NEVER),
         (Outcome.IDLE_TIMEOUT, "idle_timeout", True, Retry.NEVER),
         (Outcome.CANCELLED, "cancelled", False, Retry.NEVER),
@@ -74,7 +75,7 @@ def test_what_follows(outcome: Outcome, reason: str, breaker: bool, retry: Retry
 
 
 def test_no_outcome_is_another_name_for_one() -> None:
-    assert len(Outcome) == len(Outcome.__members__) == 16
+    assert len(Outcome) == len(Outcome.__members__) == 17
 
 
 @pytest.mark.parametrize(
