@@ -211,6 +211,9 @@ def test_what_a_backend_does_wrong(who: People, mock: MockProcess, running: Gate
         assert (answer.status_code, answer.headers["retry-after"]) == (429, "7")
         assert ann.upload().headers["x-penstock-backend"] != place, "nothing was made, so it may be made elsewhere"
         mock.clear()
+        mock.fault("error", instance=place, status=401)
+        assert ann.ask("GET", f"files/{file}").status_code == 502, "what is ours to mend is not the client's to see"
+        mock.clear()
         mock.fault("reset", instance=place)
         assert ann.ask("GET", f"files/{file}").status_code == 502
         assert ann.ask("GET", "files").status_code == 502, "a listing is whole, or it is none"
