@@ -3,6 +3,7 @@
 What decides is `proxy.routing` as the workers run it, and the sharing of breakers as the supervisor does it; what it
 meets is modelled. No sockets, no trio, no clock: a minute of a fleet takes some hundredths of a second.
 
+waiting    a worker's waiting room, in virtual time
 clock      virtual time: what is due, in order
 scenario   backends, clients, troubles and workers of one run, and how such are drawn from a seed
 backend    a modelled deployment: how long it takes, what it takes at a time, and what goes wrong when

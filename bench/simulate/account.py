@@ -30,6 +30,7 @@ class Ended(msgspec.Struct, frozen=True):
     request: int
     client: str
     worker: int
+    life: int
     began: float
     over: float
     how: str
@@ -38,6 +39,23 @@ class Ended(msgspec.Struct, frozen=True):
     first: float | None = None
     told: float | None = None  # the retry-after of a refusal
     untried: tuple[Key, ...] = ()  # of a refusal: those that were in the plan and not asked
+
+
+class Wait(msgspec.Struct):
+    """A request's wait for a deployment. `over` None: its worker died. `released`: what it got, None: nothing. `turn`
+    tells the order of those that were over at once.
+    """
+
+    request: int
+    client: str
+    worker: int
+    life: int
+    priority: int
+    keys: tuple[Key, ...]
+    since: float
+    over: float | None = None
+    released: Key | None = None
+    turn: int = 0
 
 
 class Stuck(msgspec.Struct, frozen=True):
@@ -55,6 +73,7 @@ class Account(msgspec.Struct):
 
     attempts: list[Attempt]
     ended: list[Ended]
+    waits: list[Wait]
     stuck: list[Stuck]
     in_flight: dict[tuple[int, Key], int]
     asked: int = 0

@@ -9,21 +9,26 @@ import logging
 import random
 from collections.abc import Iterator
 from functools import partial
+from itertools import count
 
-from bench.simulate.account import Account, Attempt, Ended, Stuck
+from bench.simulate.account import Account, Attempt, Ended, Stuck, Wait
 from bench.simulate.backend import Modelled, Reply
 from bench.simulate.clock import Clock
 from bench.simulate.scenario import Client, Scenario
+from bench.simulate.waiting import Room
 from proxy.config import structs
 from proxy.messages import BreakerChanged, BreakerTold
-from proxy.routing.breaker import State
+from proxy.routing.breaker import State, Unavailable
 from proxy.routing.breakers import Change
 from proxy.routing.candidate import Candidate, Key, Wanted
 from proxy.routing.outcome import Outcome
+from proxy.routing.queue import BATCH, INTERACTIVE
 from proxy.routing.retry import may_retry
+from proxy.routing.retry_budget import RetryBudget
 from proxy.routing.select import Plan, Router
 from proxy.supervisor.breakers import SharedBreakers
 
+_ANSWERED = dict.fromkeys((one for one in Outcome if one.value.breaker or one is Outcome.THROTTLED), False)
 MODEL = "m"
 DEPLOYMENT = "d"
 _END = 60.0  # s; by then everything that was asked before the end is over
@@ -49,7 +54,9 @@ def _quiet() -> Iterator[None]:
 class _Request:
     """One request on its way."""
 
-    __slots__ = ("attempts", "began", "client", "leaves_at", "number", "outcome", "plan", "stream", "tried")
+    __slots__ = (
+        "answer_by", "attempts", "began", "client", "leaves_at", "number", "plan", "released", "stream", "tried",
+    )  # fmt: skip
 
     def __init__(self, number: int, client: Client, began: float, *, stream: bool, leaves_at: float) -> None:
         self.number = number
@@ -57,6 +64,8 @@ class _Request:
         self.began = began
         self.stream = stream
         self.leaves_at = leaves_at
+        self.answer_by = began + client.timeout
+        self.released: Key | None = None  # a deployment that others wait for, too
         self.tried: set[Key] = set()
         self.attempts = 0
         self.plan: Plan
@@ -71,13 +80,17 @@ class _Worker:
         self.alive = True
         self.under_way: dict[int, _Request] = {}
         self._at_backends: dict[int, tuple[Modelled, Reply]] = {}
-        self.router = Router(run.models, run.backends, run.scenario.routing, run.uniform.random)
+        routing = run.scenario.routing
+        self.router = Router(run.models, run.backends, routing, run.uniform.random)
+        self.room = Room(routing.queue, self.router.breakers, run.clock)
+        self.retries = RetryBudget(routing.retries)
         self._run = run
 
     def serve(self, request: _Request) -> None:
         """A request has come."""
         now = self._run.clock.now
         self.under_way[request.number] = request
+        self.retries.request(now)
         request.plan = self.router.order(
             Wanted(MODEL, request.client.regions, tokens=request.client.tokens, stream=request.stream), now
         )
@@ -87,10 +100,56 @@ class _Worker:
         """The next candidate's turn, or the end."""
         now = self._run.clock.now
         candidate = request.plan.next(now, request.tried)
+        if candidate is None or self.room.is_wanted(candidate.key):
+            self._wait(request)
+        else:
+            self._try(request, candidate)
+
+    def _wait(self, request: _Request) -> None:
+        """Until a deployment is available, and it is this request's turn."""
+        now, client = self._run.clock.now, request.client
+        keys = tuple(
+            candidate.key
+            for candidate, why in request.plan.verdicts(now)
+            if (candidate.key not in request.tried and why is not Unavailable.MISCONFIGURED)
+            or why is Unavailable.THROTTLED
+        )
+        priority = BATCH if client.priority == "batch" else INTERACTIVE
+        wait = Wait(request.number, client.name, self.index, self.life, priority, keys, now - self._run.start)
+        waiter = self.room.waiter(client.name, priority, keys, request.answer_by, partial(self._waited, request, wait))
+        if waiter is None:
+            self._refuse(request)
+        else:
+            self._run.waits(wait)
+            self.room.wait(waiter)
+
+    def _waited(self, request: _Request, wait: Wait, key: Key | None) -> None:
+        if not self.alive:
+            return
+        now = self._run.clock.now
+        wait.over, wait.released, wait.turn = now - self._run.start, key, next(self._run.turns)
+        request.released = key
+        others = {candidate.key for candidate in request.plan.candidates if candidate.key != key}
+        candidate = None if key is None else request.plan.next(now, others)
         if candidate is None:
+            self._passed_on(request, None)
+            self._refuse(request)
+        else:
+            self._try(request, candidate)
+
+    def _passed_on(self, request: _Request, answered: bool | None) -> None:
+        """Those who still wait may go after this one, if it had waited."""
+        released, request.released = request.released, None
+        if released is not None:
+            self.room.over(released, answered)
+
+    def _try(self, request: _Request, candidate: Candidate) -> None:
+        now = self._run.clock.now
+        request.tried.add(candidate.key)
+        if request.attempts and not self.retries.take(now):
+            self._passed_on(request, None)
             self._refuse(request)
             return
-        request.tried.add(candidate.key)
         request.attempts += 1
         probe = self.router.started(candidate)
         if probe:
@@ -113,6 +172,7 @@ class _Worker:
         now = self._run.clock.now
         if not reply.begins:
             self._over(candidate, attempt, reply, reply.outcome, probe=attempt.probe)
+            self._passed_on(request, _ANSWERED.get(reply.outcome))
             if self._may_go_on(request, reply.outcome):
                 self._go_on(request)
             elif reply.outcome is Outcome.THROTTLED:
@@ -120,6 +180,7 @@ class _Worker:
             else:
                 self._end(request, "failed", reply.outcome.reason)
             return
+        self._passed_on(request, True)
         first = now - self._run.start - attempt.began
         load = self.router.load(candidate.key)
         if load is not None:
@@ -136,6 +197,7 @@ class _Worker:
     def _left(self, request: _Request, candidate: Candidate, attempt: Attempt, reply: Reply, *, probe: bool) -> None:
         """The client has gone before an answer began."""
         self._over(candidate, attempt, reply, Outcome.CANCELLED, probe=probe)
+        self._passed_on(request, None)
         self._end(request, "left", "client_gone")
 
     def _over(self, candidate: Candidate, attempt: Attempt, reply: Reply, outcome: Outcome, *, probe: bool) -> None:
@@ -148,8 +210,12 @@ class _Worker:
     def _may_go_on(self, request: _Request, outcome: Outcome) -> bool:
         routing = self._run.scenario.routing
         sent = outcome not in (Outcome.CONNECT_FAILED, Outcome.CONNECT_TIMEOUT)
-        return request.attempts < routing.attempts and may_retry(
-            outcome, inference=True, bytes_sent=sent, whole=True, settings=routing
+        now = self._run.clock.now
+        return (
+            request.attempts < routing.attempts
+            and may_retry(outcome, inference=True, bytes_sent=sent, whole=True, settings=routing)
+            and now < request.answer_by
+            and self.retries.left(now)
         )
 
     def _refuse(self, request: _Request) -> None:
@@ -183,6 +249,7 @@ class _Worker:
 
     def _announce(self, change: Change | None) -> None:
         if change is not None:
+            self.room.changed()
             self._run.announced(self, change)
 
     def told(self, told: BreakerTold) -> None:
@@ -190,6 +257,7 @@ class _Worker:
         now = self._run.clock.now
         key = told.backend, told.deployment
         self._announce(self.router.breakers.told(key, told.state, told.reason, now + told.seconds, now))
+        self.room.changed()
 
 
 class _Run:
@@ -219,8 +287,9 @@ class _Run:
             for one in scenario.backends
         )
         self.models = (structs.Model(name=MODEL, deployments=deployments),)
-        self._account = Account([], [], [], {})
+        self._account = Account([], [], [], [], {})
         self._shared = SharedBreakers(scenario.workers, self._post, lambda _: None)
+        self.turns = count()
         self._sent: dict[tuple[str, int], float] = {}
         self.workers = [_Worker(self, index, 0) for index in range(scenario.workers)]
 
@@ -236,8 +305,8 @@ class _Run:
         for worker in self.workers:
             for backend in self.scenario.backends:
                 key = backend.name, DEPLOYMENT
-                if count := worker.router.in_flight(key):
-                    self._account.in_flight[worker.index, key] = count
+                if left := worker.router.in_flight(key):
+                    self._account.in_flight[worker.index, key] = left
         return self._account
 
     def _look(self) -> None:
@@ -280,6 +349,9 @@ class _Run:
         self._account.attempts.append(attempt)
         return attempt
 
+    def waits(self, wait: Wait) -> None:
+        self._account.waits.append(wait)
+
     def ended(
         self,
         worker: _Worker,
@@ -296,6 +368,7 @@ class _Run:
                 request.number,
                 request.client.name,
                 worker.index,
+                worker.life,
                 request.began - self.start,
                 self.clock.now - self.start,
                 how,

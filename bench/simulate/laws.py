@@ -1,16 +1,18 @@
 """What must hold in any run, whatever happens in it. Each law looks at the account, and names what broke it. Pure."""
 
+from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 
-from bench.simulate.account import Account
+from bench.simulate.account import Account, Attempt, Wait
 from bench.simulate.fleet import DEPLOYMENT
 from bench.simulate.scenario import Client, Scenario
 from proxy.routing.candidate import Key
 from proxy.routing.outcome import Outcome
 
 _SLACK = 1e-6  # s
-_PROBES_A_WORKER = 1
+_AMPLE = 100  # retries in that time, which no scenario needs
+_BUDGETED = 10.0  # s, over which retries have a budget
 
 
 def broken(scenario: Scenario, account: Account) -> list[str]:
@@ -41,13 +43,16 @@ def _every_request_ends_once(scenario: Scenario, account: Account) -> Iterator[s
 
 
 def _attempts_are_bounded(scenario: Scenario, account: Account) -> Iterator[str]:
-    """No request is tried more often than configured, nor twice at one deployment."""
-    tried: dict[int, list[Key]] = defaultdict(list)
+    """No request is tried more often than configured, nor twice at one deployment, unless that throttled it and was
+    waited for.
+    """
+    tried: dict[int, list[Attempt]] = defaultdict(list)
     for attempt in account.attempts:
-        tried[attempt.request].append(attempt.key)
-    for request, keys in tried.items():
-        if len(keys) > scenario.routing.attempts or len(set(keys)) < len(keys):
-            yield f"request {request} was tried at {[key[0] for key in keys]}"
+        tried[attempt.request].append(attempt)
+    for request, attempts in tried.items():
+        done = [one.key for one in attempts if one.outcome is not Outcome.THROTTLED]
+        if len(attempts) > scenario.routing.attempts or len(set(done)) < len(done):
+            yield f"request {request} was tried at {[one.key[0] for one in attempts]}"
 
 
 def _throttled_is_left_alone(scenario: Scenario, account: Account) -> Iterator[str]:
@@ -76,7 +81,10 @@ def _healthy_is_used(scenario: Scenario, account: Account) -> Iterator[str]:
     always_well = {(one.name, DEPLOYMENT) for one in scenario.backends if _always_well(scenario, one.name)}
     for ended in account.ended:
         unused = always_well.intersection(ended.untried)
-        if ended.how == "refused" and unused and ended.attempts < scenario.routing.attempts:
+        budgeted = (
+            ended.attempts and scenario.routing.retries.at_least < _AMPLE
+        )  # one that was tried may be out of budget
+        if ended.how == "refused" and unused and not budgeted and ended.attempts < scenario.routing.attempts:
             yield f"request {ended.request} was refused at {ended.began:.3f} s ({ended.reason}) beside {sorted(unused)}"
 
 
@@ -143,6 +151,70 @@ def _probes_are_few(scenario: Scenario, account: Account) -> Iterator[str]:
             under_way[place] = attempt.over if attempt.outcome is not Outcome.BROKEN_MID_ANSWER else attempt.began
 
 
+def _retries_are_budgeted(scenario: Scenario, account: Account) -> Iterator[str]:
+    """In any ten seconds, attempts beyond the first are within a share of a worker's requests, or few."""
+    budget = scenario.routing.retries
+    further: dict[tuple[int, int], list[float]] = defaultdict(list)
+    requests: dict[tuple[int, int], list[float]] = defaultdict(list)
+    for attempt in account.attempts:
+        if attempt.further:
+            further[attempt.worker, attempt.life].append(attempt.began)
+    for ended in account.ended:
+        requests[ended.worker, ended.life].append(ended.began)
+    for worker, times in further.items():
+        begun = sorted(requests[worker])
+        for number, at in enumerate(times):
+            since = at - _BUDGETED
+            spent = number + 1 - bisect_right(times, since)
+            earned = bisect_right(begun, at) - bisect_right(begun, since)
+            if spent > max(budget.at_least, budget.ratio * earned):
+                yield f"worker {worker[0]} made {spent} further attempts for {earned} requests by {at:.3f} s"
+
+
+def _waits_are_bounded(scenario: Scenario, account: Account) -> Iterator[str]:
+    """Nobody waits longer than configured, nor past its client's deadline, nor in a queue that is full."""
+    timeouts = {client.name: client.timeout for client in scenario.clients}
+    began = {ended.request: ended.began for ended in account.ended}
+    for wait in account.waits:
+        if wait.over is None:
+            continue
+        if wait.over - wait.since > scenario.routing.queue.wait + _SLACK:
+            yield f"request {wait.request} waited {wait.over - wait.since:.3f} s"
+        if wait.over > began[wait.request] + timeouts[wait.client] + _SLACK:
+            yield f"request {wait.request} waited past its deadline"
+
+
+def _turns_are_fair(scenario: Scenario, account: Account) -> Iterator[str]:
+    """Of those who wait for a deployment, the better priority goes first, and within one nobody has two turns while
+    another client has none.
+    """
+    waits: dict[tuple[int, int], list[Wait]] = defaultdict(list)
+    for wait in account.waits:
+        if wait.over is not None:
+            waits[wait.worker, wait.life].append(wait)
+    for mine in waits.values():
+        last: dict[tuple[str, int], Wait] = {}
+        for turn in sorted((wait for wait in mine if wait.released), key=lambda wait: wait.turn):
+            at = turn.over or 0.0
+            before = last.get((turn.client, turn.priority))
+            for other in mine:
+                if turn.released not in other.keys or not other.since < at < (other.over or 0.0):
+                    continue
+                if other.priority < turn.priority:
+                    yield f"request {other.request} waited at {at:.3f} s while one of a worse priority went on"
+                elif before is not None and _is_passed_over(other, turn, before, last):
+                    yield f"{other.client} had no turn from {before.over:.3f} to {at:.3f} s, {turn.client} two"
+            last[turn.client, turn.priority] = turn
+
+
+def _is_passed_over(other: Wait, turn: Wait, before: Wait, last: dict[tuple[str, int], Wait]) -> bool:
+    """Whether one waits since before the last turn of a client that has a turn again, and had none itself."""
+    if other.priority != turn.priority or other.client == turn.client or other.since >= (before.over or 0.0):
+        return False
+    own = last.get((other.client, other.priority))
+    return own is None or own.turn < before.turn
+
+
 _LAWS: tuple[Callable[[Scenario, Account], Iterator[str]], ...] = (
     _residency,
     _every_request_ends_once,
@@ -153,4 +225,7 @@ _LAWS: tuple[Callable[[Scenario, Account], Iterator[str]], ...] = (
     _all_is_well_in_the_end,
     _refusals_are_honest,
     _probes_are_few,
+    _retries_are_budgeted,
+    _waits_are_bounded,
+    _turns_are_fair,
 )

@@ -5,7 +5,7 @@ from enum import Enum
 
 import msgspec
 
-from proxy.config.structs import Breaker, Routing, Seconds
+from proxy.config.structs import Breaker, Queueing, RetryBudget, Routing, Seconds
 
 _REGIONS = ("swedencentral", "francecentral", "northeurope")
 
@@ -58,6 +58,8 @@ class Client(msgspec.Struct, frozen=True):
     streams: float = 0.7
     tokens: int = 50
     leaves: float = 0.0
+    priority: str = "interactive"
+    timeout: float = 600.0  # s, in which an answer must have begun
 
 
 class Death(msgspec.Struct, frozen=True):
@@ -113,6 +115,8 @@ def drawn(seed: int) -> Scenario:
             retry_after_at_most=Seconds(uniform.choice((5.0, 15.0))),
             misconfigured_for=Seconds(uniform.choice((1.0, 3.0))),
         ),
+        retries=RetryBudget(ratio=uniform.choice((0.05, 0.2)), at_least=uniform.choice((2, 100))),
+        queue=Queueing(wait=Seconds(uniform.choice((0.0, 0.5, 2.0))), size=uniform.choice((3, 1000))),
     )
     backends = tuple(_backend(uniform, number) for number in range(uniform.randint(2, 5)))
     first_byte = uniform.choice((4.0, 8.0))
@@ -168,6 +172,8 @@ def _clients(uniform: random.Random, backends: tuple[Backend, ...]) -> tuple[Cli
             regions=() if not number or uniform.random() < 0.5 else (uniform.choice(regions),),
             streams=uniform.choice((0.0, 0.5, 1.0)) if number else 1.0,
             leaves=uniform.choice((0.0, 0.0, 0.1)),
+            priority=uniform.choice(("interactive", "interactive", "batch")),
+            timeout=uniform.choice((600.0, 600.0, 1.5)),
         )
         for number in range(uniform.randint(1, 3))
     )

@@ -4,6 +4,7 @@
 """
 
 import os
+from typing import Any
 
 import msgspec
 import pytest
@@ -15,8 +16,8 @@ from bench.simulate.clock import Clock
 from bench.simulate.fleet import simulate
 from bench.simulate.laws import broken
 from bench.simulate.scenario import Backend, Client, Death, Kind, Scenario, Trouble, drawn, settling
-from proxy.config.structs import Breaker, Routing, Seconds
-from proxy.routing import breaker, candidate
+from proxy.config.structs import Breaker, Queueing, RetryBudget, Routing, Seconds
+from proxy.routing import breaker, candidate, queue, retry_budget
 from proxy.routing.outcome import Outcome
 
 SIMULATIONS = int(os.environ.get("PENSTOCK_SIMULATIONS", "40"))
@@ -42,6 +43,8 @@ ROUTINGS = st.builds(
         retry_after_at_most=seconds(2, 10),
         misconfigured_for=seconds(1, 3),
     ),
+    retries=st.builds(RetryBudget, ratio=st.sampled_from((0.05, 0.5)), at_least=st.sampled_from((1, 100))),
+    queue=st.builds(Queueing, wait=seconds(0, 1, 3), size=st.sampled_from((2, 1000))),
 )
 TROUBLES = st.builds(
     lambda kind, since, lasts, share, wait: Trouble(kind, since, since + lasts, share, wait),
@@ -68,9 +71,11 @@ def scenarios(draw: st.DrawFn) -> Scenario:
         for number in range(draw(st.integers(1, 4)))
     )
     regions = sorted({backend.region for backend in backends})
+    priority = draw(st.sampled_from(("interactive", "batch")))
     clients = (
-        Client("c0", 4.0, streams=draw(st.sampled_from((0.5, 1.0)))),
+        Client("c0", 4.0, streams=draw(st.sampled_from((0.5, 1.0))), timeout=draw(st.sampled_from((600.0, 1.0)))),
         Client("c1", 2.0, (draw(st.sampled_from(regions)),), leaves=draw(st.sampled_from((0.0, 0.2)))),
+        Client("c2", 1.0, priority=priority),
     )
     workers = draw(st.integers(1, 3))
     longest = max((t.until - t.since for backend in backends for t in backend.troubles), default=0.0)
@@ -208,6 +213,38 @@ def test_a_healthy_backend_that_is_passed_over_is_found(monkeypatch: pytest.Monk
         breaker.Breaker, "unavailable", lambda self, now: breaker.Unavailable.OPEN if now < 1010 else None
     )
     assert "healthy_is_used" in found(made())
+
+
+def test_a_retry_budget_that_is_exceeded_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retry_budget.RetryBudget, "left", lambda _self, _now: True)
+    routing = Routing(retries=RetryBudget(ratio=0.01, at_least=1))
+    assert "retries_are_budgeted" in found(made(DOWN, Trouble(Kind.ERROR, 16, 20), routing=routing))
+
+
+WAITING: dict[str, Any] = {
+    "backends": (Backend("swc", REGIONS[0], troubles=(Trouble(Kind.THROTTLE, 5, 12, wait=1.5),)),),
+    "clients": (Client("many", 12.0), Client("few", 2.0), Client("night", 2.0, priority="batch")),
+    "workers": 1,
+}
+
+
+def test_who_waits_has_turns() -> None:
+    scenario = made(**WAITING)
+    account = simulate(scenario)
+    assert {wait.client for wait in account.waits if wait.released} == {"many", "few", "night"}
+    assert broken(scenario, account) == []
+
+
+def test_turns_that_are_unfair_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = queue.Queue.join
+    monkeypatch.setattr(queue.Queue, "join", lambda self, ticket: real(self, _as_one(ticket)))
+    assert "turns_are_fair" in found(made(**WAITING))
+
+
+def _as_one(ticket: queue.Ticket) -> queue.Ticket:
+    """Everybody is the same client, of the same priority: who came first goes first."""
+    ticket.client, ticket.priority = "all", 0
+    return ticket
 
 
 def test_the_command_says_what_it_found(capsys: pytest.CaptureFixture[str]) -> None:
