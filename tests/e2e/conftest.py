@@ -1,5 +1,6 @@
 """A gateway and a mock Azure of two regions, as subprocesses, for the tests of this folder."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from bench.mock.process import MockProcess, mock_process
 from certs.pki import Pki, build
+from proxy.record.record import timestamp
 from tests.e2e.gateway import Gateway, azure, config_text, gateway
 from tests.e2e.pki import world
 
@@ -47,6 +49,7 @@ def calm(mock: MockProcess, shared: Gateway) -> Iterator[Gateway]:
     """The shared gateway, with all faults off and nothing received."""
     mock.clear()
     mock.forget()
+    shared.since = timestamp(time.time())
     yield shared
     mock.clear()
 

@@ -144,6 +144,7 @@ class Gateway:
         self.port = int(_value(text, "[listen]").rpartition(":")[2])
         self.health = f"http://{_value(text, '[listen.health]')}"
         self.admin = f"http://{_value(text, '[admin]')}"
+        self.since = ""  # the time of a record: those of requests before it are another test's
 
     @property
     def url(self) -> str:
@@ -194,8 +195,10 @@ class Gateway:
         return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
     def record(self, matches: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        """The newest record that matches; waits for it."""
-        return wait_for(lambda: next((r for r in reversed(self.records()) if matches(r)), None))
+        """The newest record that matches, of requests since `since`; waits for it."""
+        return wait_for(
+            lambda: next((r for r in reversed(self.records()) if r["time"] >= self.since and matches(r)), None)
+        )
 
     def record_of(self, request_id: str) -> dict[str, Any]:
         return self.record(lambda record: record["request_id"] == request_id)

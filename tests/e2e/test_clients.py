@@ -175,4 +175,4 @@ def test_a_certificate_alone(calm: Gateway) -> None:
             model="gpt-4o", messages=[{"role": "user", "content": "hi"}], max_tokens=3
         )
     assert answer.choices[0].message.content == "".join(map(answers.word, range(3)))
-    assert calm.record(lambda r: r["credential"]["kind"] == "certificate")["client"] == "first"
+    assert calm.record(lambda r: r["credential"]["kind"] == "certificate" and r["status"] == 200)["client"] == "first"
