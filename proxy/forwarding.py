@@ -169,7 +169,8 @@ class Forwarding:
             if (candidate.key not in tried and why not in _UNMENDED) or why is Unavailable.THROTTLED
         )
         priority = BATCH if exchange.client.limits.priority == "batch" else INTERACTIVE
-        waiter = worker.room.waiter(exchange.client.name, priority, keys, self._answer_by)
+        waited = (exchange.record.queued_ms or 0.0) / 1000
+        waiter = worker.room.waiter(exchange.client.name, priority, keys, self._answer_by, waited)
         if waiter is None:
             raise worker.router.refusal(plan, now)
         if not exchange.connection.alive():

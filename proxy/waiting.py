@@ -79,10 +79,12 @@ class WaitingRoom:
             return now  # how long a probe takes, nobody knows
         return math.inf if cause is Unavailable.MISCONFIGURED else breaker.until
 
-    def waiter(self, client: str, priority: int, keys: tuple[Key, ...], until: float) -> Waiter | None:
-        """One for a request that may wait until then; None where that would be in vain."""
+    def waiter(
+        self, client: str, priority: int, keys: tuple[Key, ...], until: float, waited: float = 0.0
+    ) -> Waiter | None:
+        """One for a request that may wait until then, and has waited for so long; None where that would be in vain."""
         now = self._now()
-        give_up = min(now + self.settings.wait, until)
+        give_up = min(now + self.settings.wait - waited, until)
         if give_up <= now or self.soonest(keys, now) > give_up:
             return None
         return Waiter(client=client, priority=priority, keys=keys, give_up=give_up, woken=trio.Event())

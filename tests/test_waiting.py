@@ -212,6 +212,18 @@ async def test_one_that_is_cancelled_when_it_may_go_gives_its_turn_to_the_next(
     assert [name for name, *_ in place.out] == ["next"]
 
 
+async def test_what_a_request_may_wait_it_may_wait_in_all(
+    nursery: trio.Nursery, settings: Queueing, autojump_clock: trio.testing.MockClock
+) -> None:
+    place = Place(nursery, settings)
+    place.throttle(A, 0.5)
+    until = trio.current_time() + 60
+    assert place.room.waiter("again", INTERACTIVE, (A,), until, settings.wait - 0.4) is None, "it is back too late"
+    waiter = place.room.waiter("again", INTERACTIVE, (A,), until, settings.wait - 0.6)
+    assert waiter is not None
+    assert waiter.give_up == pytest.approx(trio.current_time() + 0.6)
+
+
 async def test_when_it_is_full_the_worst_placed_gives_way(
     nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
 ) -> None:

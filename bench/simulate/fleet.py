@@ -56,6 +56,7 @@ class _Request:
 
     __slots__ = (
         "answer_by", "attempts", "began", "client", "leaves_at", "number", "plan", "released", "stream", "tried",
+        "waited",
     )  # fmt: skip
 
     def __init__(self, number: int, client: Client, began: float, *, stream: bool, leaves_at: float) -> None:
@@ -65,6 +66,7 @@ class _Request:
         self.stream = stream
         self.leaves_at = leaves_at
         self.answer_by = began + client.timeout
+        self.waited = 0.0
         self.released: Key | None = None  # a deployment that others wait for, too
         self.tried: set[Key] = set()
         self.attempts = 0
@@ -116,7 +118,8 @@ class _Worker:
         )
         priority = BATCH if client.priority == "batch" else INTERACTIVE
         wait = Wait(request.number, client.name, self.index, self.life, priority, keys, now - self._run.start)
-        waiter = self.room.waiter(client.name, priority, keys, request.answer_by, partial(self._waited, request, wait))
+        resume = partial(self._waited, request, wait)
+        waiter = self.room.waiter(client.name, priority, keys, request.answer_by, request.waited, resume)
         if waiter is None:
             self._refuse(request)
         else:
@@ -128,6 +131,7 @@ class _Worker:
             return
         now = self._run.clock.now
         wait.over, wait.released, wait.turn = now - self._run.start, key, next(self._run.turns)
+        request.waited += wait.over - wait.since
         request.released = key
         others = {candidate.key for candidate in request.plan.candidates if candidate.key != key}
         candidate = None if key is None else request.plan.next(now, others)

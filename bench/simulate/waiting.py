@@ -35,11 +35,17 @@ class Room:
         return key in self._queue.wanted
 
     def waiter(
-        self, client: str, priority: int, keys: tuple[Key, ...], until: float, resume: Callable[[Key | None], None]
+        self,
+        client: str,
+        priority: int,
+        keys: tuple[Key, ...],
+        until: float,
+        waited: float,
+        resume: Callable[[Key | None], None],
     ) -> Waiter | None:
-        """One for a request that may wait until then; None where that would be in vain."""
+        """One for a request that may wait until then, and has waited for so long; None where that would be in vain."""
         now = self._clock.now
-        give_up = min(now + self._settings.wait, until)
+        give_up = min(now + self._settings.wait - waited, until)
         if give_up <= now or self._soonest(keys) > give_up:
             return None
         return Waiter(client=client, priority=priority, keys=keys, give_up=give_up, resume=resume)
