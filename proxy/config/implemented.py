@@ -16,7 +16,6 @@ NEUTRAL: dict[type[Table], dict[str, tuple[object, ...]]] = {
     structs.State: {"redis": (None,)},
     structs.Client: {"on_disconnect": ("cancel",)},
     structs.Limits: {"tokens_per_day": (None,)},
-    structs.HealthProbes: {"every": (30,), "within": (5,)},
     structs.Upstream: {
         "forward_proxy_ca": (None,),
     },

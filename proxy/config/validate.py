@@ -57,6 +57,7 @@ _FROM_NOUGHT = frozenset(
         (structs.RetryBudget, "ratio"),
         (structs.RetryBudget, "at_least"),
         (structs.Queueing, "wait"),
+        (structs.HealthProbes, "every"),
         (structs.Upstream, "warm"),
     )
 )

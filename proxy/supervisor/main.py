@@ -39,7 +39,7 @@ from proxy.messages import (
     Upward,
 )
 from proxy.policy.budget import Ask, Budgets, Outgoing, Return
-from proxy.supervisor import inventory, key_vault
+from proxy.supervisor import health, inventory, key_vault
 from proxy.supervisor import snapshot as snapshots
 from proxy.supervisor.acts import Acts
 from proxy.supervisor.audit import chain_key, open_log
@@ -49,6 +49,7 @@ from proxy.supervisor.credentials import Refresher
 from proxy.supervisor.events import Event, Events
 from proxy.supervisor.expiry import Expiry
 from proxy.supervisor.export import Exporter
+from proxy.supervisor.health import HealthProbes
 from proxy.supervisor.history import History
 from proxy.supervisor.issuers import Issuers
 from proxy.supervisor.live import LiveDeployments, keys_of
@@ -143,6 +144,12 @@ class Supervisor:
         self.acts = Acts(self.keeper)
         self.live = LiveDeployments(config, count, self._post)
         self.breakers = SharedBreakers(count, self._post, self.events.announce)
+        self.health = HealthProbes(
+            config,
+            health.asking(lambda: self.reloading.snapshot, lambda: self.credentials),
+            lambda told: self.breakers.tell(told, time.monotonic()),
+            self.events.announce,
+        )
         self.workers = [
             WorkerProcess(
                 index,
@@ -178,6 +185,7 @@ class Supervisor:
             nursery.start_soon(self.revocation.run)
             nursery.start_soon(self.keys.run)
             nursery.start_soon(self.live.run)
+            nursery.start_soon(self.health.run)
             nursery.start_soon(self.stored.run)
             nursery.start_soon(self.webhook.run)
             nursery.start_soon(self.exporter.run)
@@ -243,6 +251,7 @@ class Supervisor:
         self._refresher.reconfigure(config.credentials)
         self.issuers.reconfigure(config.issuers)  # what is trusted no longer goes first
         self.live.reconfigure(config)
+        self.health.reconfigure(config)
         self._tell_all(built)
         self._vaults.reconfigure(config, held)
         self.expiry.reconfigure(config, held)
@@ -295,6 +304,7 @@ class Supervisor:
                 self.breakers.changed(worker, message, now)
             case DeploymentsSeen():
                 self.live.hear(worker, message)
+                self.health.saw(message)
             case CredentialRejected():
                 self._refresher.rejected(message.name, message.fingerprint, message.backend)
             case CertificateSeen():

@@ -111,6 +111,8 @@ tokens_per_minute = 1_000_000
 kind = "managed_identity"
 {backends}
 {models}
+[routing.probes]
+every = "0s"
 {more}
 """
 

@@ -166,3 +166,18 @@ def _counted(running: Gateway, metric: str) -> int:
 def _with(running: Gateway, text: str) -> str | None:
     shown = running.api("GET", "/metrics").text
     return shown if text in shown else None
+
+
+def test_a_backend_without_traffic_that_is_out_is_found_out_and_found_back(
+    tmp_path: Path, pki: Pki, mock: MockProcess
+) -> None:
+    mock.clear()
+    text = config_text(pki, mock).replace('every = "0s"', 'every = "300ms"')
+    with gateway(tmp_path, pki, mock, text) as running:
+        mock.fault("error", instance="frc", status=503)
+        wait_for(lambda: "backend_unreachable: backend frc has no traffic" in running.log)
+        found = running.api("GET", "/api/status").json()["deployments"]
+        frc = next(each for each in found if each["backend"] == "frc")
+        assert (frc["state"], frc["reason"]) == ("open", "health_probe")
+        mock.clear()
+        wait_for(lambda: "backend_answers: backend frc answers again" in running.log)
