@@ -16,9 +16,6 @@ NEUTRAL: dict[type[Table], dict[str, tuple[object, ...]]] = {
     structs.State: {"redis": (None,)},
     structs.Client: {"on_disconnect": ("cancel",)},
     structs.Limits: {"tokens_per_day": (None,)},
-    structs.Upstream: {
-        "forward_proxy_ca": (None,),
-    },
 }
 """Table, key, and the values under which the key asks for nothing that this build lacks."""
 

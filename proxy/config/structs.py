@@ -334,7 +334,6 @@ class Upstream(Table, frozen=True, kw_only=True):
     warm: int = 2  # kept open to each backend, a worker; 0: none are opened ahead
     forward_proxy: str | None = None  # http://host:port that backends are reached through, by CONNECT
     forward_proxy_credential: SecretRef | None = None  # "user:password" for it
-    forward_proxy_ca: str | None = None  # of a proxy that speaks TLS itself
 
 
 class Forward(Table, frozen=True, kw_only=True):

@@ -32,10 +32,6 @@ def upstream(*lines: str) -> str:
             changed('tier = "provisioned"', 'forward_proxy = "socks5://x"'),
             'backends[0].forward_proxy: "socks5://x" is not http' + REMEDY,
         ),
-        (
-            upstream('forward_proxy_ca = "server-root.pem"'),
-            "upstream.forward_proxy_ca: what it asks for is not implemented in this build; leave it out",
-        ),
         (upstream("warm = 65"), "upstream.warm: too large a number; give at most 64"),
         (
             upstream('forward_proxy_credential = { file = "user.txt" }'),
