@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import trio
 
-from proxy import answer, stored_exchange
+from proxy import answer
 from proxy.config.structs import Client
 from proxy.forwarding import Forwarding, Sent
 from proxy.identity.authenticate import Presented, split_bearer
@@ -31,6 +31,7 @@ from proxy.policy.operations import Target
 from proxy.policy.request import Request, forwarded, limit_completion, read_json, requested_model
 from proxy.record.record import CredentialUsed, End, Record, Tokens, timestamp
 from proxy.refusal import OF_STORED_STATE, Reason, Refused
+from proxy.stored_exchange.serve import serve_kept, serve_stored
 from proxy.wire.http1 import RequestHead, response_head
 from proxy.wire.server import ClientConnection, ClientGone
 
@@ -132,7 +133,7 @@ class Exchange:
         self.client = view.clients[principal.client]
         self.connection.serving = principal.client
         if target.operation.state is not None:
-            await stored_exchange.serve(self)
+            await serve_stored(self)
             return
         if target.operation.body == "none":
             await self.admit()
@@ -146,7 +147,7 @@ class Exchange:
             permissions.admit(target.operation, named, principal)
         await self.read_body(head, permissions.closely or view.closely)
         if self.request is not None and self.request.state is not None:
-            await stored_exchange.serve_kept(self, self.request.state)
+            await serve_kept(self, self.request.state)
             return
         requested = self.requested()
         self.authorize(permissions, view.aliases.get(requested, requested))

@@ -29,6 +29,7 @@ class Ownership:
         self._serials = count(1)
         self._waiting: dict[int, tuple[trio.Event, list[Told]]] = {}
         self._known: dict[str, Entry] = {}
+        self._drops = 0
 
     # What the supervisor says.
 
@@ -39,6 +40,7 @@ class Ownership:
             waiting[0].set()
 
     def dropped(self, ids: Sequence[str]) -> None:
+        self._drops += 1
         for one in ids:
             self._known.pop(one, None)
 
@@ -54,11 +56,13 @@ class Ownership:
                 found[one] = entry
         missing = tuple(one for _, one in names if one not in found)
         if missing:
+            drops = self._drops
             told = await self._ask(Find(missing))
             for entry in told.entries:
                 if may_use(client, entry, clients.get(entry.owner.client)):
                     found[entry.id] = entry
-                    self._remember(entry)
+                    if drops == self._drops:  # else it may have been deleted since the answer was given
+                        self._remember(entry)
         for kind, one in names:
             if one not in found or found[one].kind != kind:
                 raise Refused(Reason.NOT_FOUND, "owner")

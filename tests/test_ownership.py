@@ -53,6 +53,19 @@ async def test_ones_own_is_asked_for_once(autojump_clock: trio.testing.MockClock
     assert len(supervisor.questions) == 2
 
 
+async def test_what_is_deleted_while_it_is_asked_for_is_not_remembered(autojump_clock: trio.testing.MockClock) -> None:
+    supervisor = Supervisor(found)
+    supervisor.out = True
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(supervisor.ownership.owned, ANN, CLIENTS, [("file", "file-1")])
+        await trio.testing.wait_all_tasks_blocked()
+        supervisor.ownership.dropped(("file-1",))
+        supervisor.ownership.told(StoredTold(1, Told(entries=(FILE,))))
+    supervisor.out = False
+    await supervisor.ownership.owned(ANN, CLIENTS, [("file", "file-1")])
+    assert len(supervisor.questions) == 2
+
+
 async def test_anothers_is_asked_for_each_time_as_nobodys_is(autojump_clock: trio.testing.MockClock) -> None:
     supervisor = Supervisor(found)
     await supervisor.ownership.owned(ANN, CLIENTS, [("file", "file-1")])

@@ -19,7 +19,7 @@ AT_MOST = 500
 MARKS = (b"file_id", b"item_reference", b'"audio"', b"image_generation_call", b"container")
 """One of these is in every body whose messages or input name stored state, unless it is spelled with escapes."""
 
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
+ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 _CONTENT = {"reasoning": "encrypted_content", "image_generation_call": "result"}
 """Items that a backend completes by their id where this member is not there."""
 
@@ -40,7 +40,7 @@ def objects(value: Any) -> Iterator[dict[str, Any]]:
 
 def name(kind: str, value: Any) -> Name:
     """Raises `Refused`: NOT_FOUND, for what is an id of nothing."""
-    if not isinstance(value, str) or not _ID.fullmatch(value):
+    if not isinstance(value, str) or not ID.fullmatch(value):
         raise Refused(Reason.NOT_FOUND, "id")
     return kind, value
 

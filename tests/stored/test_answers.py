@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.stored.answers import decoded, entry_of, files_of, finished
+from proxy.stored.answers import decoded, entry_of, files_of, finished, first_data, streamed, used
 from proxy.stored.entry import Entry, Owner
 
 OWNER = Owner("t", "c")
@@ -25,7 +25,7 @@ def test_what_is_remembered_of_a_thing() -> None:
     assert batch == Entry("b", "batch", OWNER, "swc", 1000.0, None), "a batch's is the time by which it must have run"
 
 
-@pytest.mark.parametrize("value", [None, 1, "", "x" * 129, ["a"]])
+@pytest.mark.parametrize("value", [None, 1, "", "x" * 129, ["a"], "a b", "a/../b", "a\r\nx: y", "é"])
 def test_an_answer_without_an_id_is_nothing(value: Any) -> None:
     assert of("file", id=value) is None
 
@@ -43,6 +43,36 @@ def test_when_something_has_ended() -> None:
     assert [finished({"status": status}) for status in ("completed", "failed", "queued", "in_progress", None)] == [
         True, True, False, False, False,
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("stream", "data"),
+    [
+        (b"", None),
+        (b'data: {"a": 1}\n', None),
+        (b'event: response.created\ndata: {"a": 1}\n\n', b'{"a": 1}'),
+        (b': here\r\n\r\nevent: response.created\r\ndata: {"a":\r\ndata: 1}\r\n\r\n', b'{"a":\n1}'),
+        (b": here\n\n", None),
+    ],
+)
+def test_what_a_stream_says_first(stream: bytes, data: bytes | None) -> None:
+    assert first_data(stream) == data
+    assert streamed(stream) == {}
+    assert streamed(b'data: {"response": {"id": "r"}}\n\n') == {"id": "r"}
+
+
+def test_what_a_batch_or_a_job_used() -> None:
+    batch = Entry("b", "batch", OWNER, "swc", 0.0, tokens=9)
+    job = Entry("j", "fine_tuning_job", OWNER, "swc", 0.0)
+    for entry, answer, total in (
+        (batch, {"status": "completed"}, 9),
+        (batch, {"status": "completed", "usage": {"input_tokens": 2, "output_tokens": 3, "total_tokens": 5}}, 5),
+        (batch, {"status": "failed"}, None),
+        (job, {"trained_tokens": 7}, 7),
+        (job, {"trained_tokens": True}, None),
+    ):
+        tokens = used(entry, answer, json.dumps(answer).encode())
+        assert (None if tokens is None else tokens.total) == total
 
 
 @given(
