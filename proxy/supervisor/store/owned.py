@@ -102,9 +102,8 @@ class OwnedStore:
 
     def _page(self, connection: sqlite3.Connection, page: Page) -> Told:
         """By the time things were made, then their id: an order that no change of others disturbs."""
-        owned = " OR ".join(["(client = ? AND tenant IS ?)"] * len(page.owners))
-        where = [f"({owned})", "kind = ?", "(expires IS NULL OR expires > ?)"]
-        values: list[object] = [part for owner in page.owners for part in (owner.client, owner.tenant)]
+        owned, values = _owned(page.owners)
+        where = [owned, "kind = ?", "(expires IS NULL OR expires > ?)"]
         values += [page.kind, self._clock()]
         if page.label is not None:
             where.append("label = ?")
@@ -125,6 +124,18 @@ class OwnedStore:
         ).fetchall()
         entries = [_entry(row) for row in rows[:limit]]
         return Told(entries=tuple(reversed(entries) if backwards else entries), more=len(rows) > limit)
+
+
+def _owned(owners: Sequence[Owner]) -> tuple[str, list[object]]:
+    """The condition that a thing is of one of these, and its values: by tenant, for an expression in SQL is no deeper
+    than 1,000, and a tenant may have more clients.
+    """
+    clients: dict[str | None, list[str]] = {}
+    for owner in owners:
+        clients.setdefault(owner.tenant, []).append(owner.client)
+    each = [f"(tenant IS ? AND client IN ({', '.join('?' * len(names))}))" for names in clients.values()]
+    values: list[object] = [part for tenant, names in clients.items() for part in (tenant, *names)]
+    return f"({' OR '.join(each)})", values
 
 
 def _row(entry: Entry) -> tuple[object, ...]:

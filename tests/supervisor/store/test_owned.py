@@ -87,6 +87,15 @@ def test_a_client_keeps_so_much_and_no_more(asker: Asker, clock: Clock) -> None:
     assert asker.ask(Keep((thing(22),))).ok
 
 
+def test_a_page_of_a_large_tenant(asker: Asker) -> None:
+    asker.ask(Keep((thing(1),)))
+    asker.ask(Keep((thing(2, B),)))
+    others = [Owner("t", f"client-{number}") for number in range(3_000)]
+    assert asker.ids(*others) == []
+    assert asker.ids(*others, A) == ["file-001"]
+    assert asker.ids(*others, Owner("t", "b"), Owner(None, "a")) == []
+
+
 def test_pages(asker: Asker) -> None:
     asker.ask(Keep(tuple(thing(n, A, label="x" if n % 2 else "y") for n in range(10))))
     asker.ask(Keep(tuple(thing(n + 50, B) for n in range(3))))
