@@ -95,6 +95,10 @@ class Pool:
 
     async def connect(self, seconds: float) -> BackendLink:
         """A new connection within `seconds`. Raises `ConnectFailed`."""
+        try:
+            self._name.encode("idna")  # as `ssl` will, which lets go of the socket if it cannot
+        except UnicodeError:
+            raise ConnectFailed("TLS: its name is no host's") from None
         deadline = time.monotonic() + seconds
         try:
             with trio.fail_after(seconds):

@@ -242,6 +242,18 @@ async def test_an_address_in_place_of_a_name(host: BackendHost, pump: Pump, pki:
     link.close()
 
 
+async def test_a_name_that_is_none_for_tls_is_refused(host: BackendHost, pump: Pump, pki: Pki) -> None:
+    backend = Backend(
+        name="swc",
+        url=f"https://{'a' * 64}.example",
+        connect_to=f"127.0.0.1:{host.port}",
+        region="swedencentral",
+        credential="c",
+    )
+    with pytest.raises(ConnectFailed, match="TLS: its name is no host's"):
+        await Pool(pump, backend, backend_context(pki.server_root.read_bytes())).connect(WITHIN)
+
+
 async def test_a_backend_that_is_not_trusted_is_refused(host: BackendHost, pump: Pump, other_pki: Pki) -> None:
     with pytest.raises(ConnectFailed, match="TLS: unable to get local issuer certificate"):
         await a_pool(pump, host.url(), other_pki).connect(WITHIN)
