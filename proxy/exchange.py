@@ -94,17 +94,17 @@ class Exchange:
                 await self._answer_refusal(refused)
         except ClientGone:
             self.end(End.CLIENT_GONE, "client_gone")
-        except trio.Cancelled:
+        except Exception:
+            _log.exception("request %s failed", self.record.request_id)
+            self.end(End.BACKEND_FAILED, Reason.INTERNAL.value)
+            await self._last_resort()
+        except BaseException:  # `Cancelled`, which is in a group where several tasks were at work
             withdrawn = self.connection.withdrawn
             if withdrawn is None:
                 self.end(End.DRAINED, "drained")
             else:
                 self.end(End.REFUSED, withdrawn.value)
             raise
-        except Exception:
-            _log.exception("request %s failed", self.record.request_id)
-            self.end(End.BACKEND_FAILED, Reason.INTERNAL.value)
-            await self._last_resort()
         finally:
             self._close()
         return self.keep_alive
