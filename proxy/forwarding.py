@@ -242,6 +242,8 @@ class Forwarding:
             outcome, status = await self._ask(candidate)
         except Failed as failed:
             outcome, status, wait = failed.outcome, failed.status, failed.wait
+            if outcome is Outcome.NO_CREDENTIAL and status is None:
+                self._attempts -= 1  # nobody was asked: it takes nothing from those that may be
             if outcome in _TIMED_OUT and self._deadline_is_over():
                 outcome = Outcome.DEADLINE
             elif outcome is Outcome.FIRST_BYTE_TIMEOUT and not record.stream:
@@ -340,7 +342,7 @@ class Forwarding:
         if self._deadline_is_over():
             self._denied = "deadline"
             return False
-        if not self._worker.retries.left(time.monotonic()):
+        if self._attempts and not self._worker.retries.left(time.monotonic()):
             self._denied = "retry budget"
             self._worker.tally.retry_denied()
             return False

@@ -148,6 +148,31 @@ def test_the_retry_budget_is_kept_to(alone: Gateway, mock: MockProcess) -> None:
     wait_for(lambda: _counted(alone, "penstock_retries_denied_total") >= 6)
 
 
+def test_a_backend_without_a_credential_takes_nothing_from_the_others(
+    tmp_path: Path, pki: Pki, mock: MockProcess
+) -> None:
+    """Nobody was asked there, so that another one is asked is no retry."""
+    mock.clear()
+    (tmp_path / "secret").write_text("of-no-use")
+    out = f"""
+[credentials.out]
+kind = "client_secret"
+tenant_id = "t"
+client_id = "c"
+secret = {{ file = "{tmp_path / "secret"}" }}
+authority = "https://localhost:1"
+"""
+    text = config_text(pki, mock, more=MORE + out).replace("workers = 2", "workers = 1")
+    text = text.replace(
+        'region = "swedencentral"\ncredential = "gateway"', 'region = "swedencentral"\ncredential = "out"'
+    )
+    with gateway(tmp_path, pki, mock, text) as running:
+        answers = [split(running.raw(ask())) for _ in range(8)]
+        assert [status for status, _, _ in answers] == [200] * 8
+        record = newest(running, answers[-1][1])
+        assert [(a["backend"], a["reason"]) for a in record["attempts"]] == [("swc", "no_credential"), ("frc", "ok")]
+
+
 def test_a_broken_response_ends_with_an_error_event_of_its_own_kind(alone: Gateway, mock: MockProcess) -> None:
     mock.fault("reset_stream", after=2)
     body = json.dumps({"model": "gpt-4o", "input": "hi", "stream": True}).encode()
