@@ -358,7 +358,8 @@ class Forwarding:
         if pool is None:  # the configuration has changed since the plan was made
             raise Failed(Outcome.CONNECT_FAILED)
         credential = self._credential(candidate)
-        begun = await reach(pool, self._asking(candidate, pool, credential))
+        asking = self._asking(candidate, pool, credential)
+        begun = await reach(pool, asking)
         try:
             status = begun.head.status
             if status < 400:
@@ -366,7 +367,9 @@ class Forwarding:
                     raise Failed(Outcome.HEDGE_LOST, status=status)
                 return await self._deliver(candidate, begun), status
             try:
-                error = await begun.small_body(_ERROR_AT_MOST, self._answer_by)
+                idle = asking.bounds.body_idle
+                until = min(self._answer_by, time.monotonic() + idle)
+                error = await begun.small_body(_ERROR_AT_MOST, until, idle, asking.connection)
             except BodyBroken:
                 raise Failed(Outcome.RESET_BEFORE_HEAD, status=status) from None
         except BaseException:
@@ -439,6 +442,7 @@ class Forwarding:
             request=self._request(candidate, pool, credential),
             parts=exchange.body_parts if exchange.stream_body else None,
             chunked=head.chunked,
+            again=exchange.target.operation.inference and not exchange.stream_body,
             bounds=bounds,
             first_byte=view.bounds.first_byte if model.first_byte is None else model.first_byte,
             until=self._answer_by,
@@ -524,7 +528,6 @@ class Forwarding:
     async def _relay(self, begun: Answer, body: Body) -> RelayEnd:
         exchange, worker = self._exchange, self._worker
         bounds, connection = exchange.view.bounds, exchange.connection
-        model = exchange.view.models[exchange.served]
         exchange.let_go()
         begun.let_go()
         self._passed = b""
@@ -532,7 +535,7 @@ class Forwarding:
             connection.link,
             begun.link,
             body,
-            idle=bounds.stream_idle if model.stream_idle is None else model.stream_idle,
+            idle=self._stream_idle(),
             stall=bounds.client_stall,
             until=self._until,
             last_words=_BROKEN_RESPONSE if exchange.target.operation.name == "responses" else _BROKEN,
@@ -544,6 +547,12 @@ class Forwarding:
         finally:
             worker.streaming -= 1
             self.sent.bytes_out += relay.sent
+
+    def _stream_idle(self) -> float:
+        """For how long a backend may be silent in the middle of an answer, in seconds."""
+        view = self._exchange.view
+        idle = view.models[self._exchange.served].stream_idle
+        return view.bounds.stream_idle if idle is None else idle
 
     async def _begin(self, candidate: Candidate, head: ResponseHead, framing: bytes, first: bytes) -> None:
         """Send the head, with as much of the body as is there. From here on the answer is this backend's."""

@@ -36,7 +36,8 @@ class Failed(Exception):
 class Answer:
     """A backend's answer that has begun. `rest` is what of the body came with the head.
 
-    Its connection is closed by `close`, unless `keep` has given it back to the pool.
+    Its connection is closed by `close`, unless `keep` has given it back to the pool. While its body is read here, the
+    backend may be silent for `idle` seconds.
     """
 
     __slots__ = ("_pool", "head", "link", "rest")
@@ -47,8 +48,22 @@ class Answer:
         self.link = link
         self._pool = pool
 
-    async def small_body(self, at_most: int, deadline: float) -> bytes:
-        """The whole body; the connection is given back. Raises `BodyBroken`, also for one larger than `at_most`."""
+    async def small_body(self, at_most: int, until: float, idle: float, waiting: "Waiting | None" = None) -> bytes:
+        """The whole body; the connection is given back. `waiting`: for whom, where it is of no use to anybody else.
+
+        Raises `BodyBroken`, also for one larger than `at_most`, and `ClientGone`.
+        """
+        if waiting is not None:
+            if waiting.gone:
+                raise ClientGone
+            waiting.await_on(self.link)
+        try:
+            return await self._small_body(at_most, until, idle)
+        finally:
+            if waiting is not None:
+                waiting.await_on(None)
+
+    async def _small_body(self, at_most: int, until: float, idle: float) -> bytes:
         framing = self.head.framing
         if framing is None:
             return b""
@@ -61,19 +76,12 @@ class Answer:
                 break
             if len(received) > at_most:
                 raise BodyBroken("error body too long")
-            try:
-                count = await self.link.recv_into(self.link.pump.view, deadline)
-            except LinkClosed as closed:
-                if closed.clean and isinstance(framing, CloseFraming):
-                    break
-                raise BodyBroken("ended early") from None
-            except LinkTimeout:
-                raise BodyBroken("took too long") from None
-            received += self.link.pump.view[:count]
+            if not await self._more(received, framing, until, idle):
+                break
         self.keep(clean=pos == len(received))
         return bytes(payload)
 
-    async def ahead(self, enough: Callable[[bytearray], bool] | None, at_most: int, deadline: float) -> bytes:
+    async def ahead(self, enough: Callable[[bytearray], bool] | None, at_most: int, until: float, idle: float) -> bytes:
         """The payload, as far as it is `enough`, or all of it; what was read stays to be passed on as it came.
 
         Raises `BodyBroken`, also for more than `at_most`.
@@ -89,17 +97,24 @@ class Answer:
                 break
             if len(received) > at_most:
                 raise BodyBroken("too long to look at")
-            try:
-                count = await self.link.recv_into(self.link.pump.view, deadline)
-            except LinkClosed as closed:
-                if closed.clean and isinstance(framing, CloseFraming):
-                    break
-                raise BodyBroken("ended early") from None
-            except LinkTimeout:
-                raise BodyBroken("took too long") from None
-            received += self.link.pump.view[:count]
+            if not await self._more(received, framing, until, idle):
+                break
         self.rest = bytes(received)
         return bytes(payload)
+
+    async def _more(self, received: bytearray, framing: Framing, until: float, idle: float) -> bool:
+        """Read on; false where the body has ended with its connection. Raises `BodyBroken`."""
+        view = self.link.pump.view
+        try:
+            count = await self.link.recv_into(view, min(time.monotonic() + idle, until))
+        except LinkClosed as closed:
+            if closed.clean and isinstance(framing, CloseFraming):
+                return False
+            raise BodyBroken("ended early") from None
+        except LinkTimeout:
+            raise BodyBroken("took too long") from None
+        received += view[:count]
+        return True
 
     def let_go(self) -> None:
         """The head was passed on, and what came with it: only whether the backend keeps the connection matters now."""
@@ -161,14 +176,16 @@ class Unwatched:
 class Asking(msgspec.Struct):
     """What a backend is sent, and how long it may take.
 
-    `parts` streams an opaque body after `request`; such a request can be sent only once. `until` is the monotonic time
-    at which the whole request ends. `sent` is called before the first byte goes out.
+    `parts` streams an opaque body after `request`. `again`: it may be sent a second time, though the first may have
+    been taken; never with `parts`. `until` is the monotonic time at which an answer has begun or nobody waits for it.
+    `sent` is called before the first byte goes out.
     """
 
     connection: Waiting
     request: bytes
     parts: Callable[[], AsyncIterator[bytes]] | None
     chunked: bool
+    again: bool
     bounds: Bounds
     first_byte: float
     until: float
@@ -178,7 +195,8 @@ class Asking(msgspec.Struct):
 async def reach(pool: Pool, asking: Asking) -> Answer:
     """Send a request and read the head of its answer, over a warm connection if there is one.
 
-    A warm connection may have been closing as we wrote; then once more over a fresh one, and it is nobody's fault.
+    A warm connection may have been closing as we wrote; then once more over a fresh one, if the request may be sent
+    again, and it is nobody's fault.
     Raises `Failed`, `ClientGone`.
     """
     link = pool.idle()
@@ -186,7 +204,7 @@ async def reach(pool: Pool, asking: Asking) -> Answer:
         try:
             return await _ask(link, pool, asking)
         except Failed as failed:
-            if failed.outcome is not Outcome.RESET_BEFORE_HEAD or asking.parts is not None:
+            if failed.outcome is not Outcome.RESET_BEFORE_HEAD or not asking.again:
                 raise
     try:
         link = await pool.connect(asking.bounds.connect)
@@ -202,7 +220,7 @@ async def _ask(link: BackendLink, pool: Pool, asking: Asking) -> Answer:
             raise ClientGone
         connection.await_on(link)
         asking.sent()
-        await link.send(asking.request, time.monotonic() + asking.bounds.body_idle)
+        await link.send(asking.request, min(time.monotonic() + asking.bounds.body_idle, asking.until))
         if asking.parts is not None:
             await _send_parts(link, asking)
             connection.await_on(link)

@@ -71,6 +71,7 @@ class Direct(Forwarding):
             request=request + b"\r\n" + (body or b""),
             parts=None,
             chunked=False,
+            again=method in ("GET", "HEAD"),
             bounds=view.bounds,
             first_byte=view.bounds.first_byte,
             until=self._until,
@@ -97,7 +98,7 @@ class Direct(Forwarding):
         begun = await self.begin(place, target, body, watched=watched, method=method)
         status = begun.head.status
         try:
-            answer = await begun.small_body(at_most, self._until)
+            answer = await begun.small_body(at_most, self._until, self._exchange.view.bounds.stream_idle)
         except BodyBroken:
             begun.close()
             raise Failed(Outcome.BROKEN_MID_ANSWER, status=status) from None

@@ -91,11 +91,11 @@ class Kept(Forwarding):
 
     async def _look_ahead(self, begun: Answer) -> dict[str, Any]:
         """The response that an answer is, or begins with; all that was read is still to be passed on."""
-        kind = (begun.head.get(b"content-type") or b"").lower()
+        kind, idle = (begun.head.get(b"content-type") or b"").lower(), self._stream_idle()
         try:
             if kind.startswith(b"text/event-stream"):
-                return answers.streamed(await begun.ahead(_has_said, _FIRST_EVENT_AT_MOST, self._until))
-            payload = await begun.ahead(None, ANSWER_AT_MOST, self._until)
+                return answers.streamed(await begun.ahead(_has_said, _FIRST_EVENT_AT_MOST, self._until, idle))
+            payload = await begun.ahead(None, ANSWER_AT_MOST, self._until, idle)
         except BodyBroken:
             raise Failed(Outcome.RESET_BEFORE_HEAD, status=begun.head.status) from None
         return await decoded(payload)
