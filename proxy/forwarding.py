@@ -151,6 +151,7 @@ class Forwarding:
                 self._passed_on(None)
                 self._denied = "retry budget"
                 raise self._given_up(plan, Outcome.THROTTLED)
+            self._start(candidate)
             if self._hedging is None:
                 outcome = await self._attempt(candidate)
             else:
@@ -224,17 +225,23 @@ class Forwarding:
             self._worker.tally.skipped(*plan.passed.pop())
         return candidate
 
-    async def _attempt(self, candidate: Candidate) -> Outcome:
-        """One deployment's turn: ask it, pass its answer on, and tell the router and the record how it went."""
-        worker, record = self._worker, self._exchange.record
-        began = time.monotonic()
+    def _start(self, candidate: Candidate) -> None:
+        """A deployment's turn has come; `_attempt` follows, which may be in a task that has not begun yet.
+
+        Before it does, others look at how the deployment stands, and there must be one probe at a time.
+        """
+        worker = self._worker
+        self._began = began = time.monotonic()
         self._attempts += 1
-        outcome, status, wait = Outcome.CANCELLED, None, None
-        self._began = began
         self._probe = worker.router.started(candidate)
         if self._probe:
             worker.announce(worker.router.breakers.probing(candidate.key, began))
-        estimate = self._exchange.estimate
+
+    async def _attempt(self, candidate: Candidate) -> Outcome:
+        """One deployment's turn: ask it, pass its answer on, and tell the router and the record how it went."""
+        worker, record = self._worker, self._exchange.record
+        outcome, status, wait = Outcome.CANCELLED, None, None
+        began, estimate = self._began, self._exchange.estimate
         self._load = load = worker.router.load(candidate.key)
         if load is not None:
             load.charge(estimate, began)
@@ -298,6 +305,7 @@ class Forwarding:
                 return None
             tried.add(candidate.key)
             other = self._beside(race.enter())
+            other._start(candidate)
             self._attempts += 1
             return partial(other._attempt, candidate)
 
