@@ -201,7 +201,7 @@ class Exchange:
         """Once more, when the supervisor has settled what the decision rests on; each question is asked once."""
         settled: set[str] = set()
         while undecided.question.about not in settled:
-            await self.worker.settle(undecided.question)
+            await self.worker.questions.settle(undecided.question)
             settled.add(undecided.question.about)
             try:
                 return self._authenticate(head)

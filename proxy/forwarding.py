@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from proxy import answer
+from proxy import translation
 from proxy.config.structs import Hedging, Seconds
 from proxy.hedging import Attempt as Turn
 from proxy.hedging import Race, Side
@@ -44,8 +44,6 @@ if TYPE_CHECKING:
 
 _ERROR_AT_MOST = 64 << 10
 _ASKED_FOR_USAGE = frozenset(("chat.completions", "completions"))
-_UNMETERED = frozenset(("audio.speech",))
-_EVENT_STREAM = b"text/event-stream"
 _FAILED = "BackendFailed", "The backend failed before the answer was complete."
 _BROKEN = b"data: %b\n\n" % error_body(*_FAILED)
 _BROKEN_RESPONSE = b"event: error\ndata: %b\n\n" % error_event(*_FAILED)
@@ -110,7 +108,7 @@ class Forwarding:
     def __init__(self, exchange: "Exchange") -> None:
         self._exchange = exchange
         self._worker = exchange.worker
-        self._passed = _forwarded_lines(exchange)
+        self._passed = translation.forwarded_lines(exchange)
         self._until = self._answer_by = time.monotonic() + exchange.view.bounds.request
         assert exchange.head is not None
         timeout = client_timeout(exchange.head.headers)
@@ -409,9 +407,8 @@ class Forwarding:
             await self._side.outlast()
         exchange = self._exchange
         self._head_is_known(candidate, status)
-        await exchange.connection.send(
-            self._response_head(candidate, head, b"content-length: %d" % len(body)) + body, exchange.view.bounds
-        )
+        told = translation.response_head(exchange, candidate, head, b"content-length: %d" % len(body))
+        await exchange.connection.send(told + body, exchange.view.bounds)
         self.sent.bytes_out += len(body)
         if outcome is Outcome.BACKEND_ERROR:
             exchange.record.rule = self._denied or exchange.record.rule
@@ -461,30 +458,16 @@ class Forwarding:
         self.sent.reached_backend = True
 
     def _request(self, candidate: Candidate, pool: Pool, credential: UpstreamCredential) -> bytes:
-        """The request as this candidate's backend gets it; only the head, where the body streams."""
-        exchange, worker = self._exchange, self._worker
-        request = exchange.request
+        exchange = self._exchange
+        asked = exchange.request
         self._ask_usage = (
-            request is not None
-            and request.stream
-            and not request.wants_usage
+            asked is not None
+            and asked.stream
+            and not asked.wants_usage
             and exchange.target.operation.name in _ASKED_FOR_USAGE
-            and worker.hints.asks_usage(self._hint(candidate), time.monotonic())
+            and self._worker.hints.asks_usage(self._hint(candidate), time.monotonic())
         )
-        head = b"POST %b HTTP/1.1\r\nhost: %b\r\n%b: %b\r\n%b" % (
-            exchange.target.forward(candidate.deployment).encode("ascii"),
-            pool.host_header,
-            credential.header.encode("ascii"),
-            credential.value.encode("ascii"),
-            self._passed,
-        )
-        if exchange.stream_body:
-            assert exchange.head is not None
-            if exchange.head.chunked:
-                return head + b"transfer-encoding: chunked\r\n\r\n"
-            return head + b"content-length: %d\r\n\r\n" % exchange.head.length
-        body = exchange.body_for(candidate.deployment, ask_usage=self._ask_usage)
-        return b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body)
+        return translation.request(exchange, candidate, pool, credential, self._passed, ask_usage=self._ask_usage)
 
     # The answer.
 
@@ -499,14 +482,14 @@ class Forwarding:
         if self._probe:
             self._probe = False
             self._worker.announce(self._worker.router.answering(candidate, time.monotonic()))
-        body, framing = self._body(head)
+        body, framing, sent.meter = translation.body(exchange, head, cut_usage=self._ask_usage)
         if body is None:
             await self._begin(candidate, head, framing, b"")
             begun.keep(clean=not begun.rest)
             exchange.end(End.COMPLETE)
             return Outcome.OK
         try:
-            first = first_of(body, begun.rest)
+            first = translation.first_of(body, begun.rest)
         except BodyBroken:
             raise Failed(Outcome.RESET_BEFORE_HEAD, status=head.status) from None
         await self._begin(candidate, head, framing, first)
@@ -564,9 +547,10 @@ class Forwarding:
 
     async def _begin(self, candidate: Candidate, head: ResponseHead, framing: bytes, first: bytes) -> None:
         """Send the head, with as much of the body as is there. From here on the answer is this backend's."""
+        exchange = self._exchange
         self._head_is_known(candidate, head.status)
-        data = self._response_head(candidate, head, framing) + first
-        await self._exchange.connection.send(data, self._exchange.view.bounds)
+        data = translation.response_head(exchange, candidate, head, framing) + first
+        await exchange.connection.send(data, exchange.view.bounds)
         self.sent.bytes_out += len(data)
 
     def _head_is_known(self, candidate: Candidate, status: int) -> None:
@@ -579,73 +563,9 @@ class Forwarding:
         record.deployment = candidate.deployment
         record.ttfb_ms = round((time.monotonic() - exchange.began) * 1000, 3)
 
-    def _body(self, head: ResponseHead) -> tuple[Body | None, bytes]:
-        """What the answer's body is relayed as, and the framing the client is told."""
-        exchange, framing = self._exchange, head.framing
-        assert exchange.head is not None
-        if framing is None:
-            return None, b"" if head.status in (204, 304) else b"content-length: 0"
-        operation = exchange.target.operation.name
-        encoded = head.get(b"content-encoding") not in (None, b"identity")
-        events = (head.get(b"content-type") or b"").lower().startswith(_EVENT_STREAM)
-        meter = None if operation in _UNMETERED else Meter(operation, inflate=encoded)
-        self.sent.meter = meter
-        raw = exchange.head.minor == 0
-        if events and not encoded and meter is not None:
-            body: Body = EventBody(framing, meter, cut_usage=self._ask_usage, raw=raw)
-        else:
-            body = OpaqueBody(framing, meter, raw=raw)
-            if isinstance(framing, LengthFraming):
-                return body, b"content-length: %d" % framing.left
-        if raw:
-            exchange.keep_alive = False
-            return body, b""
-        return body, b"transfer-encoding: chunked"
-
-    def _response_head(self, candidate: Candidate, head: ResponseHead, framing: bytes) -> bytes:
-        exchange, worker = self._exchange, self._worker
-        lines = [answer.status_line(head.status), *answer.passed_on(head.lines)]
-        lines.append(
-            b"x-request-id: %b\r\nx-penstock-backend: %b\r\nx-penstock-region: %b"
-            % (
-                exchange.record.request_id.encode("ascii"),
-                candidate.backend.encode("ascii"),
-                candidate.region.encode("ascii"),
-            )
-        )
-        lines += answer.limits(worker.leases.remaining(exchange.client.name, time.monotonic()))
-        if framing:
-            lines.append(framing)
-        if worker.draining:
-            exchange.keep_alive = False
-        if not exchange.keep_alive:
-            lines.append(b"connection: close")
-        return b"\r\n".join(lines) + HEAD_END
-
 
 def _hedging(exchange: "Exchange", settings: Hedging) -> Hedging | None:
     """The settings, where the request may be hedged: a stream that somebody waits for, whole, and safe to ask twice."""
     interactive = exchange.client.limits.priority == "interactive"
     inference = exchange.target.operation.inference
     return settings if interactive and inference and exchange.record.stream and not exchange.stream_body else None
-
-
-def first_of(body: Body, rest: bytes) -> bytes:
-    if not rest:
-        return b""
-    buffer = bytearray(rest)
-    return bytes(body.feed(buffer, memoryview(buffer), len(buffer)))
-
-
-def _forwarded_lines(exchange: "Exchange") -> bytes:
-    """The client's header lines that pass on, and those that always go with them."""
-    head, allowed = exchange.head, exchange.view.forwarded
-    assert head is not None
-    lines = [b"%b: %b\r\n" % (name, value) for name, value in head.headers if name in allowed]
-    traceparent = next((value for name, value in head.headers if name == b"traceparent"), None)
-    trace = continue_trace(traceparent, random.getrandbits(64) | 1) if traceparent is not None else None
-    if trace is not None:
-        exchange.record.trace_id = trace[0]
-        lines.append(b"traceparent: %b\r\n" % trace[1])
-    lines.append(b"accept-encoding: identity\r\n")
-    return b"".join(lines)

@@ -24,7 +24,7 @@ from proxy import logs
 from proxy.channel import Channel, ChannelBroken
 from proxy.exchange import Exchange
 from proxy.identity.key import KeyedHash
-from proxy.identity.known import Known, Question, Settled
+from proxy.identity.known import Known, Settled
 from proxy.messages import (
     BreakerChanged,
     BreakerTold,
@@ -57,6 +57,7 @@ from proxy.policy.budget import Granted, Recall
 from proxy.policy.lease import Admission, Leases
 from proxy.policy.slowdown import Slowdown
 from proxy.pools import Pools
+from proxy.questions import Questions
 from proxy.record.handshakes import Handshakes
 from proxy.record.journal import Journal
 from proxy.record.tally import Tally
@@ -80,13 +81,9 @@ from proxy.wire.server import ClientConnection
 
 _OWNER_WAIT = 1.0
 _ASK_AGAIN = 0.05
-_VERDICT_WAIT = 2.0
-_QUESTIONS = 1_000
 _REJECTED_AGAIN = 1.0
 _SEEN = 10_000
 _SEEN_AGAIN = 3_600.0
-_WAITERS = 2_000
-_WAITERS_EACH = 500  # for one question, so that one slow source does not keep those of others out
 _SLOWED = 100
 _REPORT_EVERY = 0.025
 _TALLY_EVERY = 1.0
@@ -95,20 +92,6 @@ _LEASES_EVERY = 0.1
 _ORPHAN_DRAIN = 60.0
 
 _log = logging.getLogger("penstock.worker")
-
-
-class _Question:
-    """One that the supervisor was asked, and those who wait for its answer."""
-
-    __slots__ = ("available", "settled")
-
-    def __init__(self) -> None:
-        self.settled = trio.Event()
-        self.available = False
-
-    @property
-    def waiters(self) -> int:
-        return self.settled.statistics().tasks_waiting
 
 
 class Worker:
@@ -148,8 +131,7 @@ class Worker:
         self._slots: list[int] = []
         self._lines: list[bytes] = []
         self._granted: dict[str, trio.Event] = {}
-        self._questions: dict[str, _Question] = {}
-        self._waiters = 0
+        self.questions = Questions(channel.post)
         self._slowdown = Slowdown()
         self._slowed = 0
         self._recorded = 0  # records that the supervisor has been sent
@@ -228,10 +210,7 @@ class Worker:
                 self.known.learn(message.certificates)
                 self._withdraw(message)
             case Settled():
-                question = self._questions.pop(message.about, None)
-                if question is not None:
-                    question.available = message.available
-                    question.settled.set()
+                self.questions.settled(message)
             case Written():
                 for slot in message.slots:
                     self.journal.free(slot)
@@ -403,25 +382,6 @@ class Worker:
         for ask in self.leases.ahead:
             self._channel.post(ask)
         self.leases.ahead.clear()
-
-    async def settle(self, question: Question) -> None:
-        """Have the supervisor settle what only it can, once for all who wait for it. Raises `Refused`."""
-        asked = self._questions.get(question.about)
-        if asked is None and len(self._questions) < _QUESTIONS:
-            asked = self._questions[question.about] = _Question()
-            self._channel.post(question)
-        if asked is not None and self._waiters < _WAITERS and asked.waiters < _WAITERS_EACH:
-            self._waiters += 1
-            try:
-                with trio.move_on_after(_VERDICT_WAIT):
-                    await asked.settled.wait()
-                    if asked.available:
-                        return
-            finally:
-                self._waiters -= 1
-                if not asked.settled.is_set() and self._questions.get(question.about) is asked:
-                    del self._questions[question.about]  # the next one asks anew
-        raise Refused(Reason.IDENTITY_UNAVAILABLE, question.about, retry_after=1.0)
 
     async def slow_down(self, source: str) -> None:
         """Let the answer to who failed to prove who it is wait, if it has failed often. Few wait, the rest do not."""

@@ -1,6 +1,7 @@
 """What a file holds, passed on as it comes."""
 
-from proxy.forwarding import ENDED, first_of
+from proxy import translation
+from proxy.forwarding import ENDED
 from proxy.record.record import End
 from proxy.refusal import Reason, Refused
 from proxy.routing.outcome import Outcome
@@ -37,7 +38,7 @@ class Content(Direct):
         try:
             body, framing = self._content(begun)
             try:
-                first = first_of(body, begun.rest)
+                first = translation.first_of(body, begun.rest)
             except BodyBroken:
                 raise Failed(Outcome.RESET_BEFORE_HEAD, status=begun.head.status) from None
             await self._begin(self.candidate(place), begun.head, framing, first)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import trio
 
+from proxy import translation
 from proxy.policy.operation import State
 from proxy.policy.references import Name, distinct
 from proxy.record.record import End
@@ -152,7 +153,7 @@ class Single(Direct):
         candidate = self.candidate(place)
         self._head_is_known(candidate, head.status)
         framing = b"" if head.status == 204 else b"content-length: %d" % len(body)
-        data = self._response_head(candidate, head, framing) + body
+        data = translation.response_head(self._exchange, candidate, head, framing) + body
         await self._exchange.connection.send(data, self._exchange.view.bounds)
         self.sent.bytes_out += len(data)
 
