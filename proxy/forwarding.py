@@ -6,7 +6,6 @@ understood, and nothing with a clean end.
 """
 
 import copy
-import random
 import time
 from functools import partial
 from typing import TYPE_CHECKING
@@ -31,10 +30,9 @@ from proxy.routing.queue import BATCH, INTERACTIVE
 from proxy.routing.retry import may_retry
 from proxy.routing.select import Plan, Router
 from proxy.routing.wanted import wanted
-from proxy.trace import continue_trace
 from proxy.upstream import Answer, Asking, Failed, reach
-from proxy.wire.body import Body, BodyBroken, EventBody, LengthFraming, OpaqueBody
-from proxy.wire.http1 import HEAD_END, ResponseHead
+from proxy.wire.body import Body, BodyBroken
+from proxy.wire.http1 import ResponseHead
 from proxy.wire.pool import Pool
 from proxy.wire.relay import Relay, RelayEnd
 from proxy.wire.server import ClientGone

@@ -1,6 +1,6 @@
 """What a worker asks its supervisor about credentials it has never seen: each question once for all who wait for it.
 
-A wait is bounded, and so are those who wait, for one question and for all: then it is a 503, and the next one asks anew.
+A wait is bounded, and so are those who wait, for one question and for all: then it is a 503, and the next asks anew.
 """
 
 from collections.abc import Callable

@@ -39,9 +39,15 @@ def forwarded_lines(exchange: "Exchange") -> bytes:
 
 
 def request(
-    exchange: "Exchange", candidate: Candidate, pool: Pool, credential: UpstreamCredential, lines: bytes, *, ask_usage: bool
+    exchange: "Exchange",
+    candidate: Candidate,
+    pool: Pool,
+    credential: UpstreamCredential,
+    lines: bytes,
+    *,
+    ask_usage: bool,
 ) -> bytes:
-    """The request as this candidate's backend gets it, with the `forwarded_lines`; only the head, where the body streams."""
+    """The request as a candidate's backend gets it, with the `forwarded_lines`; only the head, where the body streams."""
     head = b"POST %b HTTP/1.1\r\nhost: %b\r\n%b: %b\r\n%b" % (
         exchange.target.forward(candidate.deployment).encode("ascii"),
         pool.host_header,

@@ -8,13 +8,15 @@
 
 Being throttled, and being misconfigured on our side, are no faults: they make a deployment unavailable until a time,
 whatever the state. While it is not closed only its probe moves it: what was sent before it opened, and comes back
-later, says how things were then. A probe that ends without a verdict (its client left) makes room for the next.
+later, says how things were then. A probe that ends without a verdict (its client left), or has none for long, makes
+room for the next.
 
 What other workers found is `told`. Who opened a breaker probes first: who was told of it waits for the word of the
 first a little beyond the time, and while a probe is known to be under way. So a deployment that comes back meets few
 probes, however many workers there are, and none of them depends on another to find out.
 """
 
+import math
 from collections.abc import Callable
 from enum import Enum
 
@@ -25,7 +27,7 @@ from proxy.routing.outcome import Outcome
 GRACE = 1.0
 """Seconds that whoever was told waits beyond the time, and up to as much again."""
 PROBE_FOR = 10.0
-"""Seconds for which a probe under way keeps other workers from sending theirs."""
+"""Seconds for which a probe under way keeps others from being sent, here and by other workers."""
 BY_HAND = "by_hand"
 """The reason of a person's word, which holds whatever is found: until its time, or the next one."""
 THROTTLED_LONG = "throttled_long"
@@ -58,8 +60,8 @@ class Breaker:
     """Times are monotonic seconds; `uniform` gives numbers in [0, 1) for the jitter."""
 
     __slots__ = (
-        "_failures", "_held", "_misconfigured", "_opened_for", "_own", "_probing", "_rate", "_said", "_uniform",
-        "asked", "reason", "settings", "state", "until", "why",
+        "_failures", "_held", "_misconfigured", "_opened_for", "_own", "_probe_until", "_probing", "_rate", "_said",
+        "_uniform", "asked", "reason", "settings", "state", "until", "why",
     )  # fmt: skip
 
     def __init__(self, settings: Settings, uniform: Callable[[], float]) -> None:
@@ -76,6 +78,7 @@ class Breaker:
         self._opened_for = 0.0
         self._misconfigured = 0
         self._probing = False
+        self._probe_until = math.inf
         self._said = 0.0  # the last `until` that others know
         self._own = False  # opened here, and not by what was told
 
@@ -84,7 +87,7 @@ class Breaker:
             return Unavailable.OPEN
         if now < self.until:
             return self.why
-        if self._probing and self.state is not State.CLOSED:
+        if self._probing and self.state is not State.CLOSED and now < self._probe_until:
             return Unavailable.PROBING
         return None
 
@@ -94,7 +97,12 @@ class Breaker:
             return False
         self.state = State.HALF_OPEN
         self._probing = True
+        self._probe_until = math.inf
         return True
+
+    def probing(self, until: float) -> None:
+        """The probe has begun; one that has no answer by then keeps nobody else from trying."""
+        self._probe_until = until
 
     def end(self, outcome: Outcome, now: float, wait: float | None, *, probe: bool) -> str | None:
         """It came back; how the deployment stands, if that is to be announced."""

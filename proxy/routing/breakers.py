@@ -66,10 +66,11 @@ class Breakers:
         return breaker is not None and breaker.begin()
 
     def probing(self, key: Key, now: float) -> Change | None:
-        """What there is to announce of a probe that has begun."""
+        """A probe has begun; what there is to announce of it."""
         breaker = self._breakers.get(key)
         if breaker is None:
             return None
+        breaker.probing(now + PROBE_FOR)
         return Change(*key, State.HALF_OPEN.value, breaker.reason, now + PROBE_FOR, breaker.asked)
 
     def judge(self, key: Key, outcome: Outcome, now: float, wait: float | None, *, probe: bool) -> Change | None:

@@ -5,6 +5,7 @@ log, and shows how things are. No request passes through it. SIGTERM and SIGINT 
 configuration file or of a file it names, reload.
 """
 
+import contextlib
 import logging
 import os
 import signal
@@ -222,15 +223,23 @@ class Supervisor:
             _log.warning("%d records were left by an earlier run", found)
 
     async def _signals(self) -> None:
+        ask, asked = trio.open_memory_channel[None](1)
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as received:
-            async for number in received:
-                if number == signal.SIGHUP:
-                    await self.reloading.reload()
-                else:
-                    _log.info("draining")
-                    for sock in self._sockets:
-                        sock.close()
-                    self._draining.set()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._reload_when, asked)  # it may take its time, and a drain waits for nothing
+                async for number in received:
+                    if number == signal.SIGHUP:
+                        with contextlib.suppress(trio.WouldBlock):
+                            ask.send_nowait(None)
+                    else:
+                        _log.info("draining")
+                        for sock in self._sockets:
+                            sock.close()
+                        self._draining.set()
+
+    async def _reload_when(self, asked: trio.MemoryReceiveChannel[None]) -> None:
+        async for _ in asked:
+            await self.reloading.reload()
 
     # The configuration.
 

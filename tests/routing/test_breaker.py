@@ -148,6 +148,18 @@ def test_a_probe_that_fails_opens_it_for_twice_as_long_up_to_a_bound(outcome: Ou
         assert (made.state, made.until - now) == (State.OPEN, expected)
 
 
+def test_a_probe_without_an_end_makes_room_for_the_next() -> None:
+    made = opened()
+    assert made.begin()
+    made.probing(NOW + 15)
+    assert made.unavailable(NOW + 14) is Unavailable.PROBING
+    assert made.unavailable(NOW + 15) is None
+    assert made.begin()
+    made.probing(NOW + 25)
+    assert made.unavailable(NOW + 16) is Unavailable.PROBING
+    assert made.end(Outcome.OK, NOW + 17, None, probe=True) == "closed"
+
+
 @pytest.mark.parametrize("outcome", NO_VERDICT)
 def test_a_probe_without_a_verdict_makes_room_for_the_next(outcome: Outcome) -> None:
     made = probing()
