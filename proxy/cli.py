@@ -248,7 +248,7 @@ def _weight(text: str) -> float | None:
 
 
 def _lifetime(text: str) -> float:
-    from proxy.supervisor.issuing import lifetime
+    from proxy.supervisor.identity.issuing import lifetime
 
     try:
         return lifetime(text)
@@ -257,7 +257,7 @@ def _lifetime(text: str) -> float:
 
 
 def _note(text: str) -> str:
-    from proxy.supervisor.issuing import note
+    from proxy.supervisor.identity.issuing import note
 
     try:
         return note(text)
@@ -314,7 +314,7 @@ def _check(arguments: argparse.Namespace) -> int:
             print(f"  {line}")
     code = 0
     if arguments.online:
-        from proxy.supervisor.online import check
+        from proxy.commands.online import check
 
         code = check(config)
     return _config(arguments, "against_running") or code if arguments.against_running else code
@@ -323,7 +323,7 @@ def _check(arguments: argparse.Namespace) -> int:
 def _explain(arguments: argparse.Namespace) -> int:
     import msgspec
 
-    from proxy.supervisor.explain import CannotExplain, Given, explain, lines
+    from proxy.commands.explain import CannotExplain, Given, explain, lines
 
     config = _load(arguments.config)
     given = Given(arguments.certificate, arguments.token, arguments.key, arguments.body, arguments.online)
@@ -369,7 +369,7 @@ def _hash(arguments: argparse.Namespace) -> int:
 
 
 def _verify(arguments: argparse.Namespace) -> int:
-    from proxy.supervisor.verification import WrongPlaces, places, verify
+    from proxy.commands.verification import WrongPlaces, places, verify
 
     try:
         found = places(arguments.config, arguments.log, arguments.key, arguments.checkpoint)
@@ -379,8 +379,8 @@ def _verify(arguments: argparse.Namespace) -> int:
 
 
 def _keys(arguments: argparse.Namespace) -> int:
+    from proxy.commands import keys as key_commands
     from proxy.config.load import ConfigError
-    from proxy.supervisor import key_commands
     from proxy.supervisor.secret_file import SecretUnusable
     from proxy.supervisor.store.database import StoreError
     from proxy.supervisor.store.keys import KeyProblem
@@ -402,7 +402,7 @@ def _backends(arguments: argparse.Namespace) -> int:
         arguments.wrong("the following arguments are required: --config")
     if sys.stdout is None:
         raise Failure("there is no standard output to show anything on")
-    from proxy.supervisor import backend_commands
+    from proxy.commands import backends as backend_commands
 
     run: Callable[[argparse.Namespace], int] = getattr(backend_commands, arguments.action)
     try:
@@ -413,8 +413,8 @@ def _backends(arguments: argparse.Namespace) -> int:
 
 def _config(arguments: argparse.Namespace, action: str | None = None) -> int:
     from proxy.admin.client import CannotAsk, NotDone
+    from proxy.commands import configuration as config_commands
     from proxy.config.load import ConfigError
-    from proxy.supervisor import config_commands
 
     if sys.stdout is None:
         raise Failure("there is no standard output to show anything on")

@@ -47,7 +47,7 @@ def request(
     *,
     ask_usage: bool,
 ) -> bytes:
-    """The request as a candidate's backend gets it, with the `forwarded_lines`; only the head, where the body streams."""
+    """The request as a candidate's backend gets it, with the `forwarded_lines`; the head alone, if the body streams."""
     head = b"POST %b HTTP/1.1\r\nhost: %b\r\n%b: %b\r\n%b" % (
         exchange.target.forward(candidate.deployment).encode("ascii"),
         pool.host_header,

@@ -26,7 +26,7 @@ from proxy.routing.queue import BATCH, INTERACTIVE
 from proxy.routing.retry import may_retry
 from proxy.routing.retry_budget import RetryBudget
 from proxy.routing.select import Plan, Router
-from proxy.supervisor.breakers import SharedBreakers
+from proxy.supervisor.backends.breakers import SharedBreakers
 
 _ANSWERED = dict.fromkeys((one for one in Outcome if one.value.breaker or one is Outcome.THROTTLED), False)
 MODEL = "m"

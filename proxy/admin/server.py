@@ -29,8 +29,8 @@ from proxy.admin.turn import RELOAD_AT_MOST
 from proxy.admin.view import View
 from proxy.config.structs import Admin
 from proxy.messages import ServerCertificate, Tls
+from proxy.supervisor.configuration.watch import stamps
 from proxy.supervisor.sockets import parse_address
-from proxy.supervisor.watch import stamps
 from proxy.wire.tls import server_context
 
 _CONNECTIONS = 64

@@ -13,8 +13,8 @@ from proxy.identity.principal import Principal
 from proxy.policy.explain import Asked, Explainer, Explanation, Present
 from proxy.routing.candidate import Key
 from proxy.routing.shared import DeploymentTold
-from proxy.supervisor.deployment_status import deployments
-from proxy.supervisor.live import keys_of
+from proxy.supervisor.backends.live import keys_of
+from proxy.supervisor.backends.status import deployments
 
 if TYPE_CHECKING:
     from proxy.supervisor.main import Supervisor

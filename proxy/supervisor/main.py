@@ -40,30 +40,31 @@ from proxy.messages import (
     Upward,
 )
 from proxy.policy.budget import Ask, Budgets, Outgoing, Return
-from proxy.supervisor import health, inventory, key_vault
-from proxy.supervisor import snapshot as snapshots
-from proxy.supervisor.acts import Acts
-from proxy.supervisor.audit import chain_key, open_log
-from proxy.supervisor.breakers import SharedBreakers
-from proxy.supervisor.client_keys import ClientKeyring
-from proxy.supervisor.credentials import Refresher
-from proxy.supervisor.events import Event, Events
-from proxy.supervisor.expiry import Expiry
-from proxy.supervisor.export import Exporter
-from proxy.supervisor.health import HealthProbes
-from proxy.supervisor.history import History
-from proxy.supervisor.issuers import Issuers
-from proxy.supervisor.live import LiveDeployments, keys_of
+from proxy.supervisor.backends import health
+from proxy.supervisor.backends.breakers import SharedBreakers
+from proxy.supervisor.backends.credentials import Refresher
+from proxy.supervisor.backends.health import HealthProbes
+from proxy.supervisor.backends.live import LiveDeployments, keys_of
+from proxy.supervisor.certificates import inventory, key_vault
+from proxy.supervisor.certificates.expiry import Expiry
+from proxy.supervisor.configuration import snapshot as snapshots
+from proxy.supervisor.configuration.history import History
+from proxy.supervisor.configuration.reloading import Reloading
+from proxy.supervisor.events.events import Event, Events
+from proxy.supervisor.events.webhook import Webhook
+from proxy.supervisor.identity.client_keys import ClientKeyring
+from proxy.supervisor.identity.issuers import Issuers
 from proxy.supervisor.ownership import Ownership
-from proxy.supervisor.records import RecordKeeper
-from proxy.supervisor.reloading import Reloading
+from proxy.supervisor.records.acts import Acts
+from proxy.supervisor.records.audit import chain_key, open_log
+from proxy.supervisor.records.export import Exporter
+from proxy.supervisor.records.keeper import RecordKeeper
+from proxy.supervisor.records.room import Room
 from proxy.supervisor.revocation.verdicts import Revocation
-from proxy.supervisor.room import Room
 from proxy.supervisor.secret_file import SecretUnusable
 from proxy.supervisor.sockets import AddressUnusable, listen
 from proxy.supervisor.status import Overview
 from proxy.supervisor.store.database import StoreError
-from proxy.supervisor.webhook import Webhook
 from proxy.supervisor.workers import WorkerProcess
 from proxy.wire.tls import backend_contexts, server_context
 from proxy.worker import raise_descriptor_limit

@@ -10,7 +10,7 @@ import trio
 from proxy.config.structs import State
 from proxy.messages import AskStored, Downward, StoredDropped, StoredTold
 from proxy.stored.entry import Drop, Question, Told
-from proxy.supervisor.events import Event
+from proxy.supervisor.events.events import Event
 from proxy.supervisor.store.database import StoreError
 from proxy.supervisor.store.owned import OwnedStore
 

@@ -35,11 +35,11 @@ from proxy.record.metrics import (
     WORKER_RESTARTS,
     WORKERS,
 )
-from proxy.supervisor.acts import RecordedKeys
-from proxy.supervisor.config_control import ConfigControl
-from proxy.supervisor.control import BackendControl
-from proxy.supervisor.deployment_status import deployments, gauges
+from proxy.supervisor.backends.control import BackendControl
+from proxy.supervisor.backends.status import deployments, gauges
+from proxy.supervisor.configuration.control import ConfigControl
 from proxy.supervisor.explain_now import ExplainNow
+from proxy.supervisor.records.acts import RecordedKeys
 from proxy.supervisor.workers import WorkerState
 
 if TYPE_CHECKING:

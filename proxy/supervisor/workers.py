@@ -19,8 +19,8 @@ import trio
 from proxy.channel import Channel, ChannelBroken
 from proxy.messages import Downward, Drain, MayRecord, Ready, Records, Uncounted, Upward, Written, decode_upward
 from proxy.record.journal import Journal
-from proxy.supervisor.events import Event
-from proxy.supervisor.records import RecordKeeper, Source
+from proxy.supervisor.events.events import Event
+from proxy.supervisor.records.keeper import RecordKeeper, Source
 
 _FIRST_BACKOFF = 0.05
 _BACKOFF_AT_MOST = 10.0

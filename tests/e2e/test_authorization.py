@@ -9,8 +9,8 @@ import pytest
 from bench.mock.mint import TokenIssuer
 from bench.mock.process import MockProcess
 from certs.pki import Pki
+from proxy.commands.explain import Given, explain
 from proxy.config.load import load
-from proxy.supervisor.explain import Given, explain
 from tests.e2e.gateway import Gateway, config_text, gateway, hashed
 
 CHAT = "/openai/deployments/{}/chat/completions?api-version=2024-10-21"

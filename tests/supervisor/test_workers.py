@@ -32,8 +32,8 @@ from proxy.messages import (
 from proxy.record.audit import Appended, AuditLog
 from proxy.record.journal import Journal
 from proxy.record.record import End, Record
-from proxy.supervisor.events import Event
-from proxy.supervisor.records import RecordKeeper
+from proxy.supervisor.events.events import Event
+from proxy.supervisor.records.keeper import RecordKeeper
 from proxy.supervisor.workers import WorkerProcess, WorkerState
 
 WITHIN = 10.0

@@ -19,7 +19,7 @@ from proxy.config.structs import ClientCertificates
 from proxy.identity.crl import Member
 from proxy.identity.known import AskCertificate, CertificateVerdict, Settled
 from proxy.messages import Downward, Verdicts
-from proxy.supervisor.events import Event, Events
+from proxy.supervisor.events.events import Event, Events
 from proxy.supervisor.revocation.answers import ANSWER_WITHIN, Answers, Settings
 from proxy.supervisor.revocation.fetch import client
 from proxy.supervisor.revocation.lists import Lists

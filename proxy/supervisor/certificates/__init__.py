@@ -1,0 +1,1 @@
+"""The certificates that are configured or seen: from where, and until when."""

@@ -1,0 +1,1 @@
+"""How another configuration comes into force."""

@@ -1,0 +1,1 @@
+"""What people should know: who announces, and where it goes."""

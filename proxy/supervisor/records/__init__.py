@@ -1,0 +1,1 @@
+"""Records on their way from workers to the audit log, and on."""
