@@ -154,6 +154,14 @@ def _config(requests: int) -> Config:
     return config
 
 
+class _Connection(TCPServer):
+    """Hypercorn's, which is over when its client has closed it, and not only when it would have been idle too long."""
+
+    async def _read_data(self) -> None:
+        await super()._read_data()
+        await self.idle_task.stop()
+
+
 async def _serve(
     sock: socket.socket,
     context: ssl.SSLContext | None,
@@ -177,7 +185,7 @@ async def _serve(
             return
         try:
             with trio.move_on_after(lifetime):
-                await TCPServer(wrapped, config, worker, ConnectionState(LifespanState()), stream)
+                await _Connection(wrapped, config, worker, ConnectionState(LifespanState()), stream)
         except* Exception:
             _log.exception("a connection to the admin or health address failed")
         finally:
