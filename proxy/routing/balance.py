@@ -19,6 +19,7 @@ from proxy.routing.seat import Seat
 _CLEARLY = 1.25
 _BUSIER = 1.25  # times what the others have to do, and one
 _SLOWER = 4.0
+_NOTICED = 0.1  # s; less than that is less than what a cache saves
 
 Usable = Callable[[Seat], bool]
 
@@ -126,4 +127,4 @@ def _preferred(tier: Tier, wanted: Wanted, now: float, usable: Usable) -> Seat |
     if seat.load.in_flight / tier.weights[at] * tier.mean > _BUSIER * mean + 1:
         return None
     own, others = _times(seat, seats[at - 1], wanted, now)
-    return None if own > _SLOWER * others else seat
+    return None if own > _SLOWER * others and own - others > _NOTICED else seat
