@@ -1,0 +1,124 @@
+"""A run as it is stored: everything that was measured, of whom, by what command, on what machine. JSON, by msgspec.
+
+One file holds one call of `python -m bench run` or `… compare`. It is what reports are made from, and what a later run
+is compared with.
+"""
+
+from pathlib import Path
+
+import msgspec
+
+from bench.failure import BenchError
+
+FORMAT = 1
+
+
+class Machine(msgspec.Struct, frozen=True, kw_only=True):
+    """What it ran on. `cores` says who was bound to which, in words."""
+
+    cpu: str
+    cores: str
+    kernel: str
+    python: str
+    openssl: str
+
+
+class Proxy(msgspec.Struct, frozen=True, kw_only=True):
+    """A proxy that was measured; `direct` is none at all. `lacks`: what it does not do of the job, in words."""
+
+    name: str
+    version: str
+    about: str = ""
+    lacks: tuple[str, ...] = ()
+
+
+class Band(msgspec.Struct, frozen=True):
+    """What happened from `since` to `until` (seconds from the measured part's start)."""
+
+    what: str
+    since: float
+    until: float
+
+
+class Second(msgspec.Struct, frozen=True, kw_only=True):
+    """One second of a run, by when requests were due. Latencies in milliseconds; None: none was seen.
+
+    `more` has further figures by name: CPU, memory, descriptors, a backend's share.
+    """
+
+    at: int
+    asked: int = 0
+    answered: int = 0
+    refused: int = 0
+    failed: int = 0
+    broken: int = 0
+    events: int = 0
+    ttft_p50: float | None = None
+    ttft_p99: float | None = None
+    late_p99: float | None = None
+    more: dict[str, float] = {}
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """A bar, what was measured, and whether it holds; all three in words for people."""
+
+    what: str
+    measured: str
+    bar: str
+    holds: bool
+
+
+class Measured(msgspec.Struct, frozen=True, kw_only=True):
+    """One scenario, once, through one proxy.
+
+    figures     by name; the unit is the name's end (`cpu_us_per_event`, `kb_per_stream`, `late_p99_ms`)
+    histograms  by name (`ttft`, `first_byte`, `between_events`, `last_byte`, `late`, `handshake`), in microseconds:
+                HdrHistogram's compressed V2 encoding, base64
+    """
+
+    scenario: str
+    proxy: str
+    repeat: int
+    title: str = ""
+    streams: int = 0
+    workers: int = 1
+    duration: float = 0.0
+    figures: dict[str, float] = {}
+    histograms: dict[str, str] = {}
+    seconds: tuple[Second, ...] = ()
+    bands: tuple[Band, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
+
+
+class Stored(msgspec.Struct, frozen=True, kw_only=True):
+    """`began` is RFC 3339. `verdicts` are those over all that was measured (ratios between proxies)."""
+
+    command: str
+    began: str
+    commit: str
+    machine: Machine
+    proxies: tuple[Proxy, ...]
+    measured: tuple[Measured, ...]
+    verdicts: tuple[Verdict, ...] = ()
+    format: int = FORMAT
+
+
+def write(path: Path, stored: Stored) -> None:
+    """Raises `BenchError`."""
+    try:
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(stored), indent=1))
+    except OSError as error:
+        raise BenchError(f"{path}: cannot be written ({error.strerror}); name another file") from None
+
+
+def read(path: Path) -> Stored:
+    """Raises `BenchError`, which says what is wrong with the file."""
+    try:
+        stored = msgspec.json.decode(path.read_bytes(), type=Stored)
+    except OSError as error:
+        raise BenchError(f"{path}: cannot be read ({error.strerror}); name a file that a run has stored") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BenchError(f"{path}: is no stored run: {error}") from None
+    if stored.format != FORMAT:
+        raise BenchError(f"{path}: is of format {stored.format}, this build reads {FORMAT}; run the bench anew")
+    return stored
