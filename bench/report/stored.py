@@ -11,6 +11,7 @@ import msgspec
 from bench.failure import BenchError
 
 FORMAT = 1
+_LARGEST = 1 << 28  # bytes of a file that is read
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,7 +44,8 @@ class Band(msgspec.Struct, frozen=True):
 class Second(msgspec.Struct, frozen=True, kw_only=True):
     """One second of a run, by when requests were due. Latencies in milliseconds; None: none was seen.
 
-    `more` has further figures by name: CPU, memory, descriptors, a backend's share.
+    `more` has further figures by name, the unit at its end: of the proxy `cpu_share` (of a core), `memory_mb` and
+    `descriptors`; `backend_NAME` is how many of the answers came from there.
     """
 
     at: int
@@ -60,17 +62,24 @@ class Second(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """A bar, what was measured, and whether it holds; all three in words for people."""
+    """A bar, what was measured, and whether it holds; in words for people.
+
+    `aim` is what is hoped for beyond the bar, empty where there is none, and `reached` says whether it is.
+    """
 
     what: str
     measured: str
     bar: str
     holds: bool
+    aim: str = ""
+    reached: bool = False
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
     """One scenario, once, through one proxy.
 
+    repeat      its number; those of the same number were measured one after the other
+    streams     at a time, 0 where it is about something else
     figures     by name; the unit is the name's end (`cpu_us_per_event`, `kb_per_stream`, `late_p99_ms`)
     histograms  by name (`ttft`, `first_byte`, `between_events`, `last_byte`, `late`, `handshake`), in microseconds:
                 HdrHistogram's compressed V2 encoding, base64
@@ -114,7 +123,11 @@ def write(path: Path, stored: Stored) -> None:
 def read(path: Path) -> Stored:
     """Raises `BenchError`, which says what is wrong with the file."""
     try:
-        stored = msgspec.json.decode(path.read_bytes(), type=Stored)
+        with path.open("rb") as file:
+            text = file.read(_LARGEST + 1)
+        if len(text) > _LARGEST:
+            raise BenchError(f"{path}: has more than {_LARGEST >> 20} MiB; name a file that a run has stored")
+        stored = msgspec.json.decode(text, type=Stored)
     except OSError as error:
         raise BenchError(f"{path}: cannot be read ({error.strerror}); name a file that a run has stored") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
