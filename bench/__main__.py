@@ -186,12 +186,12 @@ def _load(arguments: argparse.Namespace) -> int:
 
 def _compare(arguments: argparse.Namespace) -> int:
     from bench.compare.measure import PHASES
-    from bench.compare.proxies import PROXIES
     from bench.compare.run import Options, compare
+    from bench.peers.known import PEERS
 
     return compare(
         Options(
-            peers=_known(arguments.peers, tuple(name for name in PROXIES if name != "penstock")),
+            peers=_known(arguments.peers, tuple(name for name in PEERS if name != "penstock")),
             what=_known(arguments.what, tuple(PHASES)),
             seconds=arguments.seconds,
             soak_seconds=arguments.soak_seconds,

@@ -12,13 +12,14 @@ import msgspec
 
 from bench.compare.cpu import pin
 from bench.compare.measure import PHASES, Figures, Phase, Scene
-from bench.compare.proxies import PROXIES, version
 from bench.compare.report import Runs, table
 from bench.failure import BenchError
 from bench.load.command import raise_descriptor_limit
 from bench.load.engine import Target
 from bench.mock.config import Deployment, Instance, MockConfig
 from bench.mock.process import MockProcess, mock_process
+from bench.peers.known import PEERS
+from bench.peers.peer import Place
 from certs.pki import Pki, build
 from proxy.config.structs import Seconds
 
@@ -38,7 +39,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
 def compare(options: Options) -> int:
     """Run the comparison and print its tables; the exit code. Raises `BenchError`."""
-    versions = {name: version(name) for name in ("penstock", *options.peers)}
+    versions = {name: PEERS[name].version() for name in ("penstock", *options.peers)}
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
         raise BenchError("two cores are needed: one for the proxy, one for mock and load")
@@ -88,7 +89,7 @@ def _phase(name: str, options: Options, folder: Path, pki: Pki, core: int) -> Ru
 
 
 def _through(proxy: str, phase: Phase, mock: MockProcess, folder: Path, pki: Pki, core: int, seconds: float) -> Figures:
-    with PROXIES[proxy](folder, pki, mock.urls, core) as running:
+    with PEERS[proxy].start(Place(folder=folder, pki=pki, upstreams=mock.urls, cores=(core,))) as running:
         return phase.run(Scene(running.target, mock.process.pid, running.processes), seconds)
 
 

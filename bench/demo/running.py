@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.compare.proxies import free_ports
 from bench.demo.failure import DemoFailed
 from bench.mock.config import Deployment, Instance, MockConfig
 from bench.mock.process import MockProcess
 from bench.mock.revocation import AuthorityFiles
+from bench.peers.process import free_ports
 from certs.pki import Pki
 from proxy.config.structs import Seconds
 

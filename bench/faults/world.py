@@ -10,10 +10,11 @@ from typing import Any
 
 import msgspec
 
-from bench.compare.proxies import Gateway, Running, penstock
 from bench.load.engine import Load, Target
 from bench.mock.config import Deployment, Instance, MockConfig
 from bench.mock.process import MockProcess, mock_process
+from bench.peers.peer import Running
+from bench.peers.penstock import Gateway, penstock
 from certs.pki import Pki
 from proxy.config.structs import Seconds
 

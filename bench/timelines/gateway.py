@@ -4,7 +4,7 @@ import hashlib
 
 import msgspec
 
-from bench.compare.proxies import Ports
+from bench.peers.penstock import Ports
 from bench.timelines.timeline import Backend, Extras, Load, Timeline
 from certs.pki import Pki
 

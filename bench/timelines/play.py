@@ -9,14 +9,16 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench.compare.proxies import Ports, Running, free_ports, penstock_of
 from bench.failure import BenchError
 from bench.faults.world import World
 from bench.load.connection import Asked, Plan
-from bench.load.engine import Load, Target
+from bench.load.engine import Load
 from bench.load.workload import plain, stream
 from bench.mock.config import Deployment, Instance, MockConfig
 from bench.mock.process import MockFailed, mock_process
+from bench.peers.peer import Access, Running
+from bench.peers.penstock import Ports, penstock_of
+from bench.peers.process import free_ports
 from bench.timelines.gateway import API_KEY, MODEL, configuration, key_of
 from bench.timelines.measure import Arrival, Played, request_of
 from bench.timelines.timeline import Load as Wanted
@@ -41,8 +43,8 @@ def play(timeline: Timeline, folder: Path, pki: Pki, progress: Progress = lambda
             ports = Ports(*free_ports(3))  # once the mock has its own
             text = configuration(timeline, pki, mock.urls, ports)
             with penstock_of(folder, text, ports) as pid:
-                target = Target("localhost", ports.listen, str(pki.server_root))
-                world = World(mock, Running(pid, target, folder, ports.admin_url))
+                access = Access(url=f"https://localhost:{ports.listen}", root=str(pki.server_root))
+                world = World(mock, Running(pid=pid, access=access, folder=folder, admin=ports.admin_url))
                 return _Run(timeline, world, pki, ports, progress).played(began)
     except MockFailed as error:
         raise BenchError(str(error)) from None

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.compare.proxies import Gateway, gateway_config, nginx_config
+from bench.peers.nginx import nginx_config
+from bench.peers.peer import Place
+from bench.peers.penstock import Gateway, Ports, gateway_config
 from certs.pki import Pki, build
 from proxy.config.load import load
 
@@ -18,7 +20,7 @@ def test_the_gateways_configuration_is_valid(pki: Pki, tmp_path: Path, monkeypat
     monkeypatch.setenv("PENSTOCK_BENCH_KEY", "bench")
     path = tmp_path / "penstock.toml"
     upstreams = {"swc": "https://localhost:7001", "frc": "https://localhost:7002"}
-    path.write_text(gateway_config(pki, upstreams, Gateway(models=("a", "b")), port=7003, admin=7004, health=7005))
+    path.write_text(gateway_config(pki, upstreams, Gateway(models=("a", "b")), Ports(7003, 7004, 7005)))
     config = load(path)
     assert config.listen.client_certificates.mode == "required"
     assert config.listen.workers == 1
@@ -29,7 +31,8 @@ def test_the_gateways_configuration_is_valid(pki: Pki, tmp_path: Path, monkeypat
 
 
 def test_nginx_does_the_same_job(pki: Pki, tmp_path: Path) -> None:
-    text = nginx_config(tmp_path, pki, ["127.0.0.1:7001", "127.0.0.1:7002"], 7003)
+    upstreams = {"swc": "https://localhost:7001", "frc": "https://localhost:7002"}
+    text = nginx_config(Place(folder=tmp_path, pki=pki, upstreams=upstreams), 7003)
     for line in (
         "worker_processes 1;",
         "ssl_verify_client on;",

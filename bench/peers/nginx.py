@@ -1,0 +1,98 @@
+"""nginx: client certificates verified, no buffering, kept-alive and verified TLS upstream, an access log."""
+
+import contextlib
+import shutil
+import subprocess
+from collections.abc import Iterator
+
+from bench.failure import BenchError
+from bench.peers.peer import Peer, Place, Progress, Running, mutual_tls
+from bench.peers.process import await_ready, free_ports, listening, process
+
+
+def nginx_config(place: Place, port: int) -> str:
+    """The upstreams share the requests in turn; no TLS session is resumed by clients."""
+    servers = "\n".join(f"        server 127.0.0.1:{each};" for each in place.ports)
+    folder, pki = place.folder, place.pki
+    server = pki.pairs["server"]
+    return f"""
+worker_processes {place.workers};
+worker_rlimit_nofile 65536;
+daemon off;
+pid {folder}/nginx.pid;
+error_log {folder}/nginx-error.log;
+events {{ worker_connections 20000; }}
+http {{
+    access_log {folder}/nginx-access.log;
+    client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
+    keepalive_requests 1000000;
+    upstream azure {{
+{servers}
+        keepalive 2048;
+        keepalive_requests 1000000;
+    }}
+    server {{
+        listen 127.0.0.1:{port} ssl backlog=4096;
+        ssl_certificate {server.certificate};
+        ssl_certificate_key {server.key};
+        ssl_client_certificate {pki.client_root};
+        ssl_protocols TLSv1.2 TLSv1.3;
+        ssl_verify_client on;
+        ssl_verify_depth 3;
+        ssl_session_tickets off;
+        ssl_session_cache off;
+        location / {{
+            proxy_pass https://azure;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+            proxy_set_header api-key bench;
+            proxy_buffering off;
+            proxy_ssl_protocols TLSv1.2 TLSv1.3;
+            proxy_ssl_verify on;
+            proxy_ssl_trusted_certificate {pki.server_root};
+            proxy_ssl_verify_depth 3;
+            proxy_ssl_name localhost;
+            proxy_ssl_server_name on;
+        }}
+    }}
+}}
+"""
+
+
+@contextlib.contextmanager
+def _start(place: Place) -> Iterator[Running]:
+    """Its master and its workers."""
+    (port,) = free_ports(1)
+    config = place.folder / "nginx.conf"
+    config.write_text(nginx_config(place, port))
+    log = place.folder / "nginx.log"
+    with process([_program(), "-p", str(place.folder), "-c", str(config)], log, cores=place.cores) as pid:
+        await_ready(listening(port), pid, log)
+        yield Running(pid=pid, access=mutual_tls(place.pki, port), folder=place.folder)
+
+
+def _program() -> str:
+    path = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
+    if path is None:
+        raise BenchError("nginx is not installed: apt-get install nginx-light, or your system's package of it")
+    return path
+
+
+def _version() -> str:
+    found = subprocess.run([_program(), "-v"], capture_output=True, text=True, check=True).stderr
+    return found.strip().rpartition("/")[2]
+
+
+def _install(_progress: Progress) -> None:
+    _program()
+
+
+NGINX = Peer(
+    name="nginx",
+    about="nginx, proxy_buffering off",
+    workers=(1, 2),
+    version=_version,
+    install=_install,
+    start=_start,
+)
