@@ -208,7 +208,7 @@ def _faults(arguments: argparse.Namespace) -> int:
 
 
 def _timelines(arguments: argparse.Namespace) -> int:
-    from bench.timelines.run import Options, listing, run
+    from bench.scenarios.run import Options, listing, run
 
     if arguments.list:
         print(listing())

@@ -1,7 +1,7 @@
-"""What was seen of a timeline, as figures: of each second, and of any while. Pure.
+"""What was seen of a scenario, as figures: of each second, and of any while. Pure.
 
 A request belongs to the second in which it was due, whenever its answer came. Metrics of a while, by the names of
-`bench.timelines.timeline.Metric`:
+`bench.scenarios.structs.Metric`:
 
 failed                5xx, resets and silence: a client-visible error of a request that had no byte of an answer yet
 broken                answers that broke off after their first byte, which nothing can hide
@@ -36,7 +36,7 @@ class Became(Enum):
 
 
 class Request(msgspec.Struct, frozen=True):
-    """One request of a client. Times count from the timeline's start. `told`: the `retry-after` of a refusal."""
+    """One request of a client. Times count from the scenario's start. `told`: the `retry-after` of a refusal."""
 
     client: str
     due: float
@@ -55,7 +55,7 @@ class Arrival(msgspec.Struct, frozen=True):
 
 
 class Played(msgspec.Struct, frozen=True):
-    """A timeline as it went. `took`: seconds of the clock, warm-up and end included."""
+    """A scenario as it went. `took`: seconds of the clock, warm-up and end included."""
 
     requests: list[Request]
     arrivals: list[Arrival]
@@ -79,7 +79,7 @@ class Second(msgspec.Struct, frozen=True):
 
 
 def request_of(asked: Asked, client: str, start: float) -> Request:
-    """An entry of the load's account. `start` is the monotonic time at which the timeline began."""
+    """An entry of the load's account. `start` is the monotonic time at which the scenario began."""
     fields = dict(_fields(asked.head))
     backend = fields.get(b"x-penstock-backend", b"").decode("latin-1")
     return Request(
@@ -125,7 +125,7 @@ def percentile(values: Sequence[float], share: float) -> float | None:
 
 
 def seconds(played: Played, duration: float) -> list[Second]:
-    """Every second of the timeline."""
+    """Every second of the scenario."""
     return [_second(played, at) for at in range(math.ceil(duration))]
 
 

@@ -1,16 +1,12 @@
-"""The gateway's configuration for a timeline: one model, a deployment of it on every backend, a key for each client."""
+"""The gateway's configuration for a scenario: one model, a deployment of it on every backend, a key for each client."""
 
 import hashlib
 
 import msgspec
 
 from bench.peers.penstock import Ports
-from bench.timelines.timeline import Backend, Extras, Load, Timeline
+from bench.scenarios.structs import ALONE, CHAT, Backend, Extras, Load, Scenario
 from certs.pki import Pki
-
-MODEL = "gpt-4o"
-API_KEY = "bench"
-"""What the gateway shows the mock."""
 
 
 def key_of(client: str) -> str:
@@ -18,17 +14,17 @@ def key_of(client: str) -> str:
     return f"key-of-{client}"
 
 
-def configuration(timeline: Timeline, pki: Pki, urls: dict[str, str], ports: Ports, more: str | None = None) -> str:
-    """The file. `more` replaces the timeline's own further tables."""
+def configuration(scenario: Scenario, pki: Pki, urls: dict[str, str], ports: Ports, more: str | None = None) -> str:
+    """The file. `more` replaces the scenario's own further tables."""
     server = pki.pairs["server"]
-    bounds = "\n".join(f"{name} = {_value(value)}" for name, value in timeline.bounds.items())
-    deployments = ",\n".join(f"  {{ {_pairs(_deployment(backend))} }}" for backend in timeline.backends)
+    bounds = "\n".join(f"{name} = {_value(value)}" for name, value in scenario.bounds.items())
+    deployments = ",\n".join(f"  {{ {_pairs(_deployment(backend))} }}" for backend in scenario.backends)
     return f"""
 [listen]
 address = "127.0.0.1:{ports.listen}"
 certificate = "{server.certificate}"
 private_key = "{server.key}"
-workers = {timeline.workers}
+workers = {scenario.workers}
 [listen.health]
 address = "127.0.0.1:{ports.health}"
 [listen.bounds]
@@ -38,23 +34,24 @@ address = "127.0.0.1:{ports.admin}"
 [credentials.key]
 kind = "api_key"
 key = {{ env = "PENSTOCK_BENCH_KEY" }}
-{"".join(map(_client, timeline.load))}
-{"".join(_backend(backend, pki, urls) for backend in timeline.backends)}
+{"".join(map(_client, scenario.load))}
+{"".join(_backend(backend, pki, urls) for backend in scenario.backends)}
 [[models]]
-name = "{MODEL}"
-{"".join(f"{name} = {_value(value)}{chr(10)}" for name, value in timeline.model.items())}deployments = [
+name = "{CHAT}"
+{"".join(f"{name} = {_value(value)}{chr(10)}" for name, value in scenario.model.items())}deployments = [
 {deployments}
 ]
-{timeline.configuration if more is None else more}
+{scenario.configuration if more is None else more}
 """
 
 
 def _client(load: Load) -> str:
-    digest = hashlib.sha256(key_of(load.client).encode()).hexdigest()
+    name = load.client or ALONE
+    digest = hashlib.sha256(key_of(name).encode()).hexdigest()
     priority = f'priority = "{load.priority}"\n' if load.priority != "interactive" else ""
     return f"""
 [[clients]]
-name = "{load.client}"
+name = "{name}"
 key_hashes = ["sha256:{digest}"]
 regions = {_value(load.regions)}
 [[clients.grants]]
@@ -79,7 +76,7 @@ ca = "{pki.server_root}"
 def _deployment(backend: Backend) -> Extras:
     return {
         "backend": backend.name,
-        "deployment": MODEL,
+        "deployment": CHAT,
         "priority": backend.priority,
         "weight": backend.weight,
         **backend.deployment,

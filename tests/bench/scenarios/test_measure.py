@@ -3,9 +3,9 @@
 import pytest
 
 from bench.load.connection import Asked, Plan
-from bench.timelines.bars import judge
-from bench.timelines.measure import Arrival, Became, Played, Request, measured, percentile, request_of, seconds
-from bench.timelines.timeline import Backend, Bar, Event, Load, Timeline
+from bench.scenarios.bars import judge
+from bench.scenarios.measure import Arrival, Became, Played, Request, measured, percentile, request_of, seconds
+from bench.scenarios.structs import Backend, Bar, Event, Load, Scenario
 from proxy.config.structs import Seconds
 
 OK = b"HTTP/1.1 200 OK\r\nX-Penstock-Backend: swc\r\n"
@@ -89,7 +89,7 @@ def test_percentiles_are_values_that_were_measured() -> None:
 
 
 def judged(**bar: object) -> tuple[bool, str, str]:
-    timeline = Timeline(
+    scenario = Scenario(
         title="t",
         story="s",
         duration=Seconds(2.0),
@@ -98,7 +98,7 @@ def judged(**bar: object) -> tuple[bool, str, str]:
         events=(Event(at=Seconds(1.0), fault="reset"),),
         bars=(Bar(says="x", **bar),),  # type: ignore[arg-type]
     )
-    (finding,) = judge(timeline, PLAYED)
+    (finding,) = judge(scenario, PLAYED)
     return finding.holds, finding.measured, finding.bar
 
 

@@ -1,6 +1,6 @@
-"""One timeline, for real: the mock with its faults, a gateway process, and open-loop load that never waits for either.
+"""One scenario, for real: the mock with its faults, a gateway process, and open-loop load that never waits for either.
 
-Nothing here is judged; see `bench.timelines.bars`.
+Nothing here is judged; see `bench.scenarios.bars`.
 """
 
 import os
@@ -14,85 +14,57 @@ from bench.faults.world import World
 from bench.load.connection import Asked, Plan
 from bench.load.engine import Load
 from bench.load.workload import plain, stream
-from bench.mock.config import Deployment, Instance, MockConfig
 from bench.mock.process import MockFailed, mock_process
 from bench.peers.peer import Access, Running
 from bench.peers.penstock import Ports, penstock_of
 from bench.peers.process import free_ports
-from bench.timelines.gateway import API_KEY, MODEL, configuration, key_of
-from bench.timelines.measure import Arrival, Played, request_of
-from bench.timelines.timeline import Load as Wanted
-from bench.timelines.timeline import Step, Timeline, steps
+from bench.scenarios.gateway import configuration, key_of
+from bench.scenarios.measure import Arrival, Played, request_of
+from bench.scenarios.scenario import mock_config
+from bench.scenarios.schedule import Step, steps
+from bench.scenarios.structs import ALONE, CHAT, Scenario
+from bench.scenarios.structs import Load as Wanted
 from certs.pki import Pki
 
 _CONNECTIONS = 2_000
 _WARM_AT_MOST = 15.0
 _GRACE = 5.0  # for what is under way at the end; what takes longer was never answered
 _TURNS = 100  # over which the mix of plans comes out as it was asked for
-_REMEMBERED = 100_000
 
 Progress = Callable[[str], None]
 
 
-def play(timeline: Timeline, folder: Path, pki: Pki, progress: Progress = lambda _: None) -> Played:
+def play(scenario: Scenario, folder: Path, pki: Pki, progress: Progress = lambda _: None) -> Played:
     """Play it in a folder of its own. Raises `BenchError`."""
     began = time.monotonic()
     folder.mkdir()
     try:
-        with mock_process(_mock(timeline, pki)) as mock:
+        with mock_process(mock_config(scenario, pki)) as mock:
             ports = Ports(*free_ports(3))  # once the mock has its own
-            text = configuration(timeline, pki, mock.urls, ports)
+            text = configuration(scenario, pki, mock.urls, ports)
             with penstock_of(folder, text, ports) as pid:
                 access = Access(url=f"https://localhost:{ports.listen}", root=str(pki.server_root))
                 world = World(mock, Running(pid=pid, access=access, folder=folder, admin=ports.admin_url))
-                return _Run(timeline, world, pki, ports, progress).played(began)
+                return _Run(scenario, world, pki, ports, progress).played(began)
     except MockFailed as error:
         raise BenchError(str(error)) from None
 
 
-def _mock(timeline: Timeline, pki: Pki) -> MockConfig:
-    pair = pki.pairs["mock"]
-    return MockConfig(
-        certificate=str(pair.certificate),
-        private_key=str(pair.key),
-        remember=_REMEMBERED,
-        instances=tuple(
-            Instance(
-                name=backend.name,
-                region=backend.region,
-                tier=backend.tier,
-                api_key=API_KEY,
-                deployments=(
-                    Deployment(
-                        name=MODEL,
-                        first_token=backend.first_token,
-                        between_tokens=backend.between_tokens,
-                        jitter=backend.jitter,
-                        capacity=backend.capacity,
-                        tokens_per_minute=backend.tokens_per_minute,
-                    ),
-                ),
-            )
-            for backend in timeline.backends
-        ),
-    )
-
-
 def _mixed(wanted: tuple[Wanted, ...]) -> tuple[list[Plan], dict[int, str]]:
     """Whose turn it is to ask for what, spread evenly, and the client of each plan by its id."""
-    total = sum(one.rate for one in wanted)
+    total = sum(one.rate or 0.0 for one in wanted)
     parts: list[tuple[float, Plan]] = []
     clients: dict[int, str] = {}
     for one in wanted:
-        headers = {"api-key": key_of(one.client)}
+        headers = {"api-key": key_of(one.client or ALONE)}
         for share, workload in (
-            (one.streams, stream("localhost", headers, one.tokens, MODEL)),
-            (1 - one.streams, plain("localhost", headers, one.tokens, MODEL)),
+            (one.streams, stream("localhost", headers, _most(one.tokens), CHAT)),
+            (1 - one.streams, plain("localhost", headers, _most(one.tokens), CHAT)),
         ):
             if share:
                 plan = Plan(workload=workload)
-                clients[id(plan)] = one.client
-                parts.append((share * one.rate / total, plan))
+                clients[id(plan)] = one.client or ALONE
+                parts.append((share * (one.rate or 0.0) / total, plan))
     places = [
         ((turn + 0.5) / share, number)
         for number, (share, _) in enumerate(parts)
@@ -101,11 +73,15 @@ def _mixed(wanted: tuple[Wanted, ...]) -> tuple[list[Plan], dict[int, str]]:
     return [parts[number][1] for _, number in sorted(places)], clients
 
 
+def _most(tokens: int | tuple[int, int]) -> int:
+    return tokens if isinstance(tokens, int) else tokens[1]
+
+
 class _Run:
     """The load and what happens meanwhile."""
 
-    def __init__(self, timeline: Timeline, world: World, pki: Pki, ports: Ports, progress: Progress) -> None:
-        self._timeline = timeline
+    def __init__(self, scenario: Scenario, world: World, pki: Pki, ports: Ports, progress: Progress) -> None:
+        self._scenario = scenario
         self._world = world
         self._pki = pki
         self._ports = ports
@@ -113,10 +89,10 @@ class _Run:
         self._told: list[Asked] = []
 
     def played(self, began: float) -> Played:
-        plans, clients = _mixed(self._timeline.load)
+        plans, clients = _mixed(self._scenario.load)
         with self._world.load() as load:
             load.told = self._told.append
-            load.offer(sum(one.rate for one in self._timeline.load), plans, _CONNECTIONS)
+            load.offer(sum(one.rate or 0.0 for one in self._scenario.load), plans, _CONNECTIONS)
             self._warm(load)
             start, wall = time.monotonic(), time.time()
             self._happen(load, start)
@@ -135,7 +111,7 @@ class _Run:
         """Until a second goes by in which all is well, or there is no more time for it."""
         self._progress("warming up")
         until = time.monotonic() + _WARM_AT_MOST
-        load.run(self._timeline.warm_up)
+        load.run(self._scenario.warm_up)
         while time.monotonic() < until:
             self._told.clear()
             load.run(1.0)
@@ -143,11 +119,11 @@ class _Run:
                 break
 
     def _happen(self, load: Load, start: float) -> None:
-        for step in steps(self._timeline):
+        for step in steps(self._scenario):
             load.run(start + step.at - time.monotonic())
             self._progress(f"{step.at:g} s: {step.event.what}{' is over' if step.off else ''}")
             self._do(step)
-        load.run(start + self._timeline.duration - time.monotonic())
+        load.run(start + self._scenario.duration - time.monotonic())
 
     def _do(self, step: Step) -> None:
         event, mock = step.event, self._world.mock
@@ -155,7 +131,7 @@ class _Run:
             worker = next(one for one in self._world.status()["workers"] if one["state"] == "serving")
             os.kill(int(worker["pid"]), signal.SIGKILL)
         elif event.gateway == "reload":
-            text = configuration(self._timeline, self._pki, mock.urls, self._ports, event.configuration)
+            text = configuration(self._scenario, self._pki, mock.urls, self._ports, event.configuration)
             (self._world.gateway.folder / "penstock.toml").write_text(text)
             os.kill(self._world.gateway.pid, signal.SIGHUP)
         elif step.off:

@@ -1,23 +1,23 @@
-"""Each bar of a timeline beside what was measured. Pure."""
+"""Each bar of a scenario beside what was measured. Pure."""
 
 from bench.faults.finding import Finding
-from bench.timelines.measure import Played, measured
-from bench.timelines.timeline import Bar, Timeline
+from bench.scenarios.measure import Played, measured
+from bench.scenarios.structs import Bar, Scenario
 
 _AS_SHARE = frozenset(("answered", "share"))
 
 
-def judge(timeline: Timeline, played: Played) -> list[Finding]:
+def judge(scenario: Scenario, played: Played) -> list[Finding]:
     """A finding for each bar. One whose metric nothing was there to measure by is missed."""
-    return [_judge(timeline, bar, played) for bar in timeline.bars]
+    return [_judge(scenario, bar, played) for bar in scenario.bars]
 
 
-def _judge(timeline: Timeline, bar: Bar, played: Played) -> Finding:
-    until = float(timeline.duration if bar.until is None else bar.until)
+def _judge(scenario: Scenario, bar: Bar, played: Played) -> Finding:
+    until = float(scenario.duration if bar.until is None else bar.until)
     value = measured(played, bar.metric, bar.since, until, backend=bar.backend, client=bar.client)
     before = None
     if bar.times_before is not None:
-        before = measured(played, bar.metric, 0.0, timeline.calm_until, backend=bar.backend, client=bar.client)
+        before = measured(played, bar.metric, 0.0, scenario.calm_until, backend=bar.backend, client=bar.client)
     limit = _limit(bar, before)
     holds = value is not None and limit is not None and (value >= limit if bar.at_least is not None else value <= limit)
     return Finding(f"{bar.says} ({_about(bar, until)})", _said(bar, value), _demanded(bar, limit, before), holds)

@@ -8,8 +8,9 @@ import msgspec
 
 from bench.faults.finding import Finding
 from bench.plot import STYLE, Band, Chart, Series, lines, stacked
-from bench.timelines.measure import Played, Second, seconds
-from bench.timelines.timeline import Timeline, bands
+from bench.scenarios.measure import Played, Second, seconds
+from bench.scenarios.schedule import bands
+from bench.scenarios.structs import Scenario
 
 _COLOURS = ("c1", "c2", "c3", "c4", "c5")
 _CSS = """
@@ -34,10 +35,10 @@ nav { font-size: 0.85rem; } nav a { color: inherit; margin-right: 0.9rem; white-
 
 
 class Shown(msgspec.Struct, frozen=True):
-    """A timeline, how it went, and how it was judged."""
+    """A scenario, how it went, and how it was judged."""
 
     name: str
-    timeline: Timeline
+    scenario: Scenario
     played: Played
     findings: list[Finding]
 
@@ -60,16 +61,16 @@ def page(everything: Sequence[Shown], about: str) -> str:
 
 
 def _section(shown: Shown) -> str:
-    timeline = shown.timeline
+    scenario = shown.scenario
     rows = "".join(
         f'<tr><td>{html.escape(one.what)}</td><td class="n">{html.escape(one.measured)}</td>'
         f'<td class="n">{html.escape(one.bar)}</td><td>{_mark(holds=one.holds)}</td></tr>'
         for one in shown.findings
     )
     return (
-        f'<section id="{shown.name}"><h2>{html.escape(timeline.title)}</h2><p>{html.escape(timeline.story)}</p>'
+        f'<section id="{shown.name}"><h2>{html.escape(scenario.title)}</h2><p>{html.escape(scenario.story)}</p>'
         f"<table><thead><tr><th>bar</th><th>measured</th><th>must be</th><th></th></tr></thead><tbody>{rows}</tbody>"
-        f'</table><div class="charts">{"".join(charts(timeline, shown.played))}</div></section>'
+        f'</table><div class="charts">{"".join(charts(scenario, shown.played))}</div></section>'
     )
 
 
@@ -77,13 +78,13 @@ def _mark(*, holds: bool) -> str:
     return f'<span class="{"holds" if holds else "missed"}">{"holds" if holds else "missed"}</span>'
 
 
-def charts(timeline: Timeline, played: Played) -> list[str]:
+def charts(scenario: Scenario, played: Played) -> list[str]:
     """What became of requests, their TTFT, who answered, and what backends were asked."""
-    found = seconds(played, timeline.duration)
-    backends = [backend.name for backend in timeline.backends]
+    found = seconds(played, scenario.duration)
+    backends = [backend.name for backend in scenario.backends]
     return [
         stacked(
-            _chart(timeline, "Requests by what became of them", "a second"),
+            _chart(scenario, "Requests by what became of them", "a second"),
             [
                 Series("answered", [one.answered for one in found], "c3"),
                 Series("refused by the gateway", [one.refused for one in found], "c2"),
@@ -92,7 +93,7 @@ def charts(timeline: Timeline, played: Played) -> list[str]:
             ],
         ),
         lines(
-            _chart(timeline, "Time to first token, from when a request was due", "ms", logarithmic=True),
+            _chart(scenario, "Time to first token, from when a request was due", "ms", logarithmic=True),
             [
                 Series("p50", [one.ttft_p50 for one in found], "c1"),
                 Series("p90", [one.ttft_p90 for one in found], "c3"),
@@ -100,14 +101,14 @@ def charts(timeline: Timeline, played: Played) -> list[str]:
             ],
         ),
         stacked(
-            _chart(timeline, "Answers by backend", "a second"),
+            _chart(scenario, "Answers by backend", "a second"),
             [
                 Series(name, [one.by.get(name, 0) for one in found], _COLOURS[number % len(_COLOURS)])
                 for number, name in enumerate(backends)
             ],
         ),
         lines(
-            _chart(timeline, "Requests at backends beside those of clients", "a second", most=1.2 * _most(found)),
+            _chart(scenario, "Requests at backends beside those of clients", "a second", most=1.2 * _most(found)),
             [
                 Series("of clients", [one.asked for one in found], "c5"),
                 Series("at backends", [one.attempts for one in found], "c1"),
@@ -120,14 +121,14 @@ def _most(found: Sequence[Second]) -> float:
     return max((one.asked for one in found), default=0)
 
 
-def _chart(timeline: Timeline, title: str, unit: str, *, logarithmic: bool = False, most: float = 0.0) -> Chart:
-    end = math.ceil(timeline.duration)
+def _chart(scenario: Scenario, title: str, unit: str, *, logarithmic: bool = False, most: float = 0.0) -> Chart:
+    end = math.ceil(scenario.duration)
     return Chart(
         title=title,
         unit=unit,
         starts=[float(second) for second in range(end)],
         end=float(end),
-        bands=[Band(*band) for band in bands(timeline)],
+        bands=[Band(*band) for band in bands(scenario)],
         logarithmic=logarithmic,
         most=most,
     )

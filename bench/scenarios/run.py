@@ -14,11 +14,11 @@ import msgspec
 from bench.failure import BenchError
 from bench.faults.finding import table
 from bench.load.command import raise_descriptor_limit
-from bench.timelines.bars import judge
-from bench.timelines.measure import Became, seconds
-from bench.timelines.page import Shown, page
-from bench.timelines.play import play
-from bench.timelines.timeline import known, load
+from bench.scenarios.bars import judge
+from bench.scenarios.measure import Became, seconds
+from bench.scenarios.page import Shown, page
+from bench.scenarios.play import play
+from bench.scenarios.scenario import FAILURES, found, known, load
 from certs.pki import build
 
 PAGE, TABLE, FIGURES = "timelines.html", "timelines.md", "timelines.json"
@@ -34,8 +34,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def listing() -> str:
-    """Each timeline that there is, in a line."""
-    return "\n".join(f"{name:<28} {load(path).title}" for name, path in known().items())
+    """Each scenario that there is, in a line."""
+    return "\n".join(f"{name:<28} {load(path).title}" for name, path in known(FAILURES).items())
 
 
 def run(options: Options) -> int:
@@ -47,9 +47,9 @@ def run(options: Options) -> int:
     everything: list[Shown] = []
     with tempfile.TemporaryDirectory(prefix="penstock-timelines-") as folder:
         pki = build(Path(folder) / "pki")
-        for name, timeline in timelines.items():
-            played = play(timeline, Path(folder) / name, pki, partial(_progress, name))
-            shown = Shown(name, timeline, played, judge(timeline, played))
+        for name, scenario in timelines.items():
+            played = play(scenario, Path(folder) / name, pki, partial(_progress, name))
+            shown = Shown(name, scenario, played, judge(scenario, played))
             _progress(name, "")
             everything.append(shown)
             if not options.as_json:
@@ -62,10 +62,10 @@ def run(options: Options) -> int:
 
 
 def markdown(shown: Shown) -> str:
-    """The verdicts on one timeline."""
+    """The verdicts on one scenario."""
     requests = shown.played.requests
     counts = ", ".join(f"{sum(one.became is became for one in requests)} {became.value}" for became in Became)
-    heading = f"## {shown.name}: {shown.timeline.title}\n\n{shown.timeline.story}\n\n"
+    heading = f"## {shown.name}: {shown.scenario.title}\n\n{shown.scenario.story}\n\n"
     return f"{heading}{len(requests)} requests: {counts}{_wrongs(shown)}.\n\n{table(shown.findings)}\n"
 
 
@@ -73,11 +73,11 @@ def figures(everything: list[Shown]) -> dict[str, object]:
     """Everything that was measured, second by second, and every verdict."""
     return {
         shown.name: {
-            "title": shown.timeline.title,
+            "title": shown.scenario.title,
             "holds": shown.holds,
             "took_s": round(shown.played.took, 1),
             "bars": msgspec.to_builtins(shown.findings),
-            "seconds": msgspec.to_builtins(seconds(shown.played, shown.timeline.duration)),
+            "seconds": msgspec.to_builtins(seconds(shown.played, shown.scenario.duration)),
         }
         for shown in everything
     }
@@ -93,14 +93,7 @@ def _wrongs(shown: Shown) -> str:
 
 
 def _chosen(names: tuple[str, ...]) -> dict[str, Path]:
-    there = known()
-    chosen: dict[str, Path] = {}
-    for name in names or there:
-        path = Path(name) if name.endswith(".toml") else there.get(name)
-        if path is None:
-            raise BenchError(f"'{name}' is unknown; there are: {', '.join(there)}; or name a file that ends in .toml")
-        chosen[path.stem] = path
-    return chosen
+    return {path.stem: path for path in map(found, names or known(FAILURES))}
 
 
 def _make(folder: Path) -> None:
@@ -111,7 +104,7 @@ def _make(folder: Path) -> None:
 
 
 def _write(folder: Path, everything: list[Shown]) -> None:
-    """After each timeline: a run that is broken off leaves what it has."""
+    """After each scenario: a run that is broken off leaves what it has."""
     (folder / PAGE).write_text(page(everything, _about()), encoding="utf-8")
     (folder / TABLE).write_text("\n".join(map(markdown, everything)), encoding="utf-8")
     (folder / FIGURES).write_text(json.dumps(figures(everything), indent=2) + "\n", encoding="utf-8")
