@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.plot import Band, Chart, Series, lines, stacked, ticks
+from bench.plot import Band, Chart, Series, lines, stacked
 
 CHART = Chart(title="Answers <by> backend", unit="a second", starts=[0, 1, 2], end=3, bands=[Band("swc & frc", 1, 2)])
 
@@ -18,7 +18,7 @@ def parsed(markup: str) -> ElementTree.Element:
 
 def test_stacked_bars_stand_on_each_other() -> None:
     figure = parsed(stacked(CHART, [Series("a", [10, 20, 0], "c1"), Series("b", [10, 0, None], "bad")]))
-    bars = [one for one in figure.iter("rect") if "style" in one.attrib]
+    bars = [one for one in figure.iter("rect") if "style" in one.attrib and "rx" not in one.attrib]
     assert len(bars) == 3
     first, second, above = bars
     assert float(above.attrib["y"]) + float(above.attrib["height"]) == pytest.approx(float(first.attrib["y"]))
@@ -27,7 +27,7 @@ def test_stacked_bars_stand_on_each_other() -> None:
 
 def test_lines_break_where_there_is_no_value() -> None:
     figure = parsed(lines(CHART, [Series("p99", [1.0, None, 3.0], "c2")]))
-    (path,) = figure.iter("path")
+    path = next(one for one in figure.iter("path") if "h0.1" in one.attrib["d"])
     assert path.attrib["d"].count("M") == 2
     assert "L" not in path.attrib["d"]
 
@@ -35,7 +35,7 @@ def test_lines_break_where_there_is_no_value() -> None:
 def test_what_is_shown_is_said_and_escaped() -> None:
     markup = lines(CHART, [Series("<p99>", [1.0, 2.0, 3.0], "c1"), Series("none", [None, None, None], "c2")])
     figure = parsed(markup)
-    (svg,) = figure.iter("svg")
+    svg = next(one for one in figure.iter("svg") if one.attrib.get("role") == "img")
     assert svg.attrib["aria-label"] == "Answers <by> backend, a second. <p99>: from 1 to 3; none: no values"
     assert [one.text for one in figure.iter("text") if one.attrib.get("class") == "what"] == ["swc & frc"]
     (band,) = (one for one in figure.iter("rect") if one.attrib.get("class") == "band")
@@ -45,16 +45,8 @@ def test_what_is_shown_is_said_and_escaped() -> None:
 def test_a_moment_has_an_edge_and_no_breadth() -> None:
     chart = Chart(title="t", unit="u", starts=[0], end=1, bands=[Band("kill", 0.5, 0.5)])
     figure = parsed(stacked(chart, [Series("a", [1], "c1")]))
-    assert [one.attrib.get("class") for one in figure.iter("rect")] == [None]
+    assert not [one for one in figure.iter("rect") if one.attrib.get("class") == "band"]
     assert len([one for one in figure.iter("line") if one.attrib["class"] == "edge"]) == 1
-
-
-@given(st.floats(0, 1e12))
-def test_ticks_are_few_even_and_reach_far_enough(most: float) -> None:
-    found = ticks(most)
-    assert found[0] == 0
-    assert found[-1] >= most * (1 - 1e-6)
-    assert 2 <= len(found) <= 7
 
 
 @given(
@@ -77,7 +69,7 @@ def test_any_figures_make_a_chart(
         parsed(lines(chart, [Series("a", values, "c1")])),
         parsed(stacked(chart, [Series("a", values, "c1")])),
     ):
-        numbers = [
-            float(v) for one in figure.iter() for k, v in one.attrib.items() if k in ("x", "y", "width", "height")
-        ]
+        sizes = ("x", "y", "width", "height")
+        drawn = (one for one in figure.iter() if one.tag in ("rect", "text"))
+        numbers = [float(value) for one in drawn for name, value in one.attrib.items() if name in sizes]
         assert all(math.isfinite(number) for number in numbers)
