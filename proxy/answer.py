@@ -7,15 +7,8 @@ import msgspec
 
 from proxy.policy.operations import OPERATIONS, Target
 from proxy.refusal import Reason, Refused, error_body
-from proxy.wire.http1 import PHRASES, Headers, response_head
+from proxy.wire.http1 import PHRASES, response_head
 
-_DROPPED = frozenset(
-    (b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-connection", b"te", b"trailer", b"upgrade")
-    + (b"transfer-encoding", b"content-length", b"set-cookie", b"x-request-id", b"alt-svc")
-)
-"""Hop by hop (RFC 9110 section 7.6.1), framed anew, or not for clients."""
-
-_REPLACED = (b"x-ratelimit-", b"proxy-")
 _REQUESTS = b"x-ratelimit-limit-requests: %d\r\nx-ratelimit-remaining-requests: %d"
 _TOKENS = b"x-ratelimit-limit-tokens: %d\r\nx-ratelimit-remaining-tokens: %d"
 _CHALLENGE = b'Bearer realm="penstock"'
@@ -101,8 +94,3 @@ def limits(remaining: tuple[int | None, int, int | None, int]) -> list[bytes]:
     if tokens is not None:
         lines.append(_TOKENS % (tokens, tokens_left))
     return lines
-
-
-def passed_on(lines: Headers) -> list[bytes]:
-    """Those of a backend's header lines, each given with its name, that pass on."""
-    return [line for name, line in lines if name not in _DROPPED and not name.startswith(_REPLACED)]

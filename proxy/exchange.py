@@ -255,7 +255,7 @@ class Exchange:
         if not head.chunked and b"content-length" not in head.once:
             raise Refused(Reason.LENGTH_REQUIRED, "no framing")
         wanted = b"application/json" if kind == "json" else b"multipart/form-data"
-        if head.once.get(b"content-type", b"").partition(b";")[0].strip().lower() != wanted:
+        if head.media_type != wanted:
             raise Refused(
                 Reason.UNSUPPORTED_MEDIA_TYPE, "content-type", message=f"The content type must be {wanted.decode()}."
             )
@@ -319,8 +319,7 @@ class Exchange:
     def let_go(self) -> None:
         """The answer has begun: what only an attempt needs is not kept for as long as the stream lasts."""
         assert self.head is not None
-        self.head.headers.clear()
-        self.head.once.clear()
+        self.head.headers, self.head.once = [], {}
         self.request = self._form = None
 
     def body_for(self, deployment: str, *, ask_usage: bool) -> bytes:

@@ -23,7 +23,6 @@ from proxy.refusal import Reason, Refused, error_body, error_event
 from proxy.routing import hints
 from proxy.routing.breaker import Unavailable
 from proxy.routing.candidate import Candidate, Key, Wanted
-from proxy.routing.deadline import client_timeout
 from proxy.routing.load import Load
 from proxy.routing.outcome import Outcome, classify_status, error_code, retry_after
 from proxy.routing.queue import BATCH, INTERACTIVE
@@ -109,7 +108,7 @@ class Forwarding:
         self._passed = translation.forwarded_lines(exchange)
         self._until = self._answer_by = time.monotonic() + exchange.view.bounds.request
         assert exchange.head is not None
-        timeout = client_timeout(exchange.head.headers)
+        timeout = exchange.head.timeout
         if timeout is not None:
             self._answer_by = min(self._until, exchange.began + timeout)
         self._denied: str | None = None
@@ -398,7 +397,7 @@ class Forwarding:
             return await self._ask(candidate)
         outcome = classify_status(status, error_code(body))
         if outcome is Outcome.THROTTLED:
-            raise Failed(outcome, status=status, wait=retry_after(head.headers, time.time()))
+            raise Failed(outcome, status=status, wait=retry_after(head.said, time.time()))
         if outcome.ours or (outcome is Outcome.BACKEND_ERROR and self._another_may(outcome)):
             raise Failed(outcome, status=status)
         if self._side is not None:
@@ -512,7 +511,7 @@ class Forwarding:
         if load is not None:
             load.answered(now - self._began, now, stream=self._exchange.record.stream)
             if now >= load.hints_due:
-                load.hinted(*hints.read(head.lines), now)
+                load.hinted(*hints.read(head.said), now)
 
     async def _relay(self, begun: Answer, body: Body) -> RelayEnd:
         exchange, worker = self._exchange, self._worker

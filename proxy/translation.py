@@ -26,16 +26,13 @@ _EVENT_STREAM = b"text/event-stream"
 
 def forwarded_lines(exchange: "Exchange") -> bytes:
     """The client's header lines that pass on, and those that always go with them."""
-    head, allowed = exchange.head, exchange.view.forwarded
+    head = exchange.head
     assert head is not None
-    lines = [b"%b: %b\r\n" % (name, value) for name, value in head.headers if name in allowed]
-    traceparent = next((value for name, value in head.headers if name == b"traceparent"), None)
-    trace = continue_trace(traceparent, random.getrandbits(64) | 1) if traceparent is not None else None
-    if trace is not None:
-        exchange.record.trace_id = trace[0]
-        lines.append(b"traceparent: %b\r\n" % trace[1])
-    lines.append(b"accept-encoding: identity\r\n")
-    return b"".join(lines)
+    trace = continue_trace(head.trace, random.getrandbits(64) | 1) if head.trace else None
+    if trace is None:
+        return head.passed
+    exchange.record.trace_id = trace[0]
+    return b"%btraceparent: %b\r\n" % (head.passed, trace[1])
 
 
 def request(
@@ -74,8 +71,9 @@ def body(exchange: "Exchange", head: ResponseHead, *, cut_usage: bool) -> tuple[
     if framing is None:
         return None, b"" if head.status in (204, 304) else b"content-length: 0", None
     operation = exchange.target.operation.name
-    encoded = head.get(b"content-encoding") not in (None, b"identity")
-    events = (head.get(b"content-type") or b"").lower().startswith(_EVENT_STREAM)
+    said = head.said
+    encoded = said.get(b"content-encoding", b"identity") != b"identity"
+    events = said.get(b"content-type", b"").lower().startswith(_EVENT_STREAM)
     meter = None if operation in _UNMETERED else Meter(operation, inflate=encoded)
     raw = exchange.head.minor == 0
     if events and not encoded and meter is not None:
@@ -101,7 +99,7 @@ def first_of(body: Body, rest: bytes) -> bytes:
 def response_head(exchange: "Exchange", candidate: Candidate, head: ResponseHead, framing: bytes) -> bytes:
     """The head of an answer as its client gets it."""
     worker = exchange.worker
-    lines = [answer.status_line(head.status), *answer.passed_on(head.lines)]
+    lines = [answer.status_line(head.status), *head.passed]
     lines.append(
         b"x-request-id: %b\r\nx-penstock-backend: %b\r\nx-penstock-region: %b"
         % (

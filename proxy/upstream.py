@@ -118,7 +118,8 @@ class Answer:
 
     def let_go(self) -> None:
         """The head was passed on, and what came with it: only whether the backend keeps the connection matters now."""
-        self.head.lines.clear()
+        self.head.passed.clear()
+        self.head.said.clear()
         self.rest = b""
 
     def keep(self, *, clean: bool) -> None:

@@ -6,6 +6,7 @@ A request holds on to the view it began with, so a reload changes nothing for wh
 import ssl
 
 from proxy.config.structs import Backend, Client, Model
+from proxy.heads import Heads
 from proxy.identity.authenticate import Directory
 from proxy.identity.fronting import Fronting
 from proxy.identity.standing import Trust
@@ -56,4 +57,4 @@ class View:
         self.models: dict[str, Model] = {model.name: model for model in snapshot.models}
         self.backends: dict[str, Backend] = {backend.name: backend for backend in snapshot.backends}
         self.resources = resources(snapshot.backends)
-        self.forwarded = FORWARDED_HEADERS | {name.lower().encode("ascii") for name in snapshot.forward_headers}
+        self.heads = Heads(FORWARDED_HEADERS | {name.lower().encode("ascii") for name in snapshot.forward_headers})

@@ -22,6 +22,7 @@ import trio
 
 from proxy import logs
 from proxy.channel import Channel, ChannelBroken
+from proxy.config.structs import Bounds
 from proxy.exchange import Exchange
 from proxy.identity.key import KeyedHash
 from proxy.identity.known import Known, Settled
@@ -74,6 +75,7 @@ from proxy.view import View
 from proxy.waiting import WaitingRoom
 from proxy.wire import warm
 from proxy.wire.clock import PumpClock, drive, sweep
+from proxy.wire.http1 import RequestHead
 from proxy.wire.listener import HandshakeRefused, Listener
 from proxy.wire.pool import PRUNE_EVERY, Pool
 from proxy.wire.pump import Pump
@@ -337,7 +339,7 @@ class Worker:
         keep = True
         while keep and not self.draining:
             try:
-                head = await connection.next_head(self.view.bounds)
+                head = await connection.next_head(self.view.bounds, self._read_head)
             except Refused as refused:
                 await Exchange(self, connection, None).refuse(refused)
                 return
@@ -348,6 +350,10 @@ class Worker:
             connection.serving = None
         if not connection.gone:
             connection.link.say_goodbye()
+
+    def _read_head(self, raw: bytes, bounds: Bounds) -> RequestHead:
+        """By the view of now: the one that was there when the wait began may be gone."""
+        return self.view.heads.read(raw, bounds)
 
     async def admit(self, client: str, tokens: int) -> Admission:
         """A share of the client's budgets. Waits for their owner if this worker's is spent. Raises `Refused`.

@@ -116,21 +116,3 @@ def test_models_as_each_surface_lists_them() -> None:
 )
 def test_limits_are_the_clients_own(remaining: tuple[int | None, int, int | None, int], lines: list[str]) -> None:
     assert b"\r\n".join(answer.limits(remaining)).decode().splitlines() == lines
-
-
-PASSED = [
-    (b"content-type", b"text/event-stream"),
-    (b"apim-request-id", b"7"),
-    (b"retry-after", b"3"),
-    (b"x-ms-region", b"x"),
-]
-KEPT_BACK = [
-    b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-connection", b"te", b"trailer", b"upgrade",
-    b"transfer-encoding", b"content-length", b"set-cookie", b"x-request-id", b"alt-svc",
-    b"x-ratelimit-limit-tokens", b"x-ratelimit-remaining-requests", b"proxy-anything",
-]  # fmt: skip
-
-
-def test_what_of_a_backends_head_passes_on() -> None:
-    lines = [(name, b"%b: %b" % (name, value)) for name, value in [*PASSED, *((name, b"1") for name in KEPT_BACK)]]
-    assert answer.passed_on(lines) == [b"%b: %b" % header for header in PASSED]

@@ -1,6 +1,7 @@
 """What a backend says of its own room, in the head of an answer. Azure's wire: azure.md, "Answers". Pure."""
 
 import re
+from collections.abc import Mapping
 from typing import NamedTuple
 
 _NUMBER = re.compile(rb"-?[0-9]{1,15}").fullmatch
@@ -19,12 +20,11 @@ class Hints(NamedTuple):
     utilisation: float | None
 
 
-def read(lines: list[tuple[bytes, bytes]]) -> Hints:
-    """From the lines of a head, each with its name in lower case."""
-    found = {name: line[len(name) + 1 :].strip(b" \t") for name, line in lines if name in _NAMES}
-    if not found:
+def read(said: Mapping[bytes, bytes]) -> Hints:
+    """From a head's values, each by its name in lower case."""
+    if _NAMES.isdisjoint(said):
         return _NONE
-    return Hints(_remaining(found.get(_TOKENS)), _remaining(found.get(_REQUESTS)), _share(found.get(_UTILISATION)))
+    return Hints(_remaining(said.get(_TOKENS)), _remaining(said.get(_REQUESTS)), _share(said.get(_UTILISATION)))
 
 
 _NONE = Hints(None, None, None)

@@ -6,6 +6,7 @@ stream's: a whole answer may take its time). 401, 403 and 404 `DeploymentNotFoun
 misconfiguration there; a 401 may be mended by a credential that is renewed. Everything else in 4xx is the client's.
 """
 
+from collections.abc import Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from enum import Enum
@@ -96,12 +97,12 @@ def classify_status(status: int, code: str | None) -> Outcome:
     return Outcome.CLIENT_ERROR
 
 
-def retry_after(headers: list[tuple[bytes, bytes]], wall: float) -> float:
+def retry_after(found: Mapping[bytes, bytes], wall: float) -> float:
     """Seconds a throttled backend asks for: `retry-after-ms`, else `retry-after` (RFC 9110 section 10.2.3).
 
-    `wall` is the Unix time. Without a header that can be read: one second. Never more than a day.
+    `found` are headers by name, in lower case; `wall` is the Unix time. Without a header that can be read: one second.
+    Never more than a day.
     """
-    found = dict(reversed(headers))
     milliseconds = _number(found.get(b"retry-after-ms"))
     if milliseconds is not None:
         return min(milliseconds / 1000, _WAIT_AT_MOST)

@@ -107,7 +107,7 @@ class Direct(Forwarding):
             raise
         outcome = outcome_of(status, answer)
         if outcome is Outcome.THROTTLED:
-            raise Failed(outcome, status=status, wait=retry_after(begun.head.headers, time.time()))
+            raise Failed(outcome, status=status, wait=retry_after(begun.head.said, time.time()))
         if outcome.ours:
             raise Failed(outcome, status=status)
         return begun.head, answer

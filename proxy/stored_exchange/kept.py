@@ -91,7 +91,7 @@ class Kept(Forwarding):
 
     async def _look_ahead(self, begun: Answer) -> dict[str, Any]:
         """The response that an answer is, or begins with; all that was read is still to be passed on."""
-        kind, idle = (begun.head.get(b"content-type") or b"").lower(), self._stream_idle()
+        kind, idle = begun.head.said.get(b"content-type", b"").lower(), self._stream_idle()
         try:
             if kind.startswith(b"text/event-stream"):
                 return answers.streamed(await begun.ahead(_has_said, _FIRST_EVENT_AT_MOST, self._until, idle))

@@ -7,6 +7,7 @@ more or fewer than one host. RFC 9110, RFC 9112; the rows are in the tests.
 
 import re
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import httptools
 
@@ -22,7 +23,6 @@ _ONCE = frozenset(
     (b"host", b"content-length", b"transfer-encoding", b"authorization", b"api-key", b"ocp-apim-subscription-key")
     + (b"content-type", b"content-encoding", b"expect")
 )
-_FRAMING = frozenset((b"content-length", b"transfer-encoding", b"connection"))
 _RESPONSE = re.compile(
     rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: [^\x00-\x08\x0a-\x1f\x7f]*)?\r\n"
     rb"((?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\x00-\x08\x0a-\x1f\x7f]*\r\n)*)\r\n"
@@ -34,12 +34,14 @@ Headers = list[tuple[bytes, bytes]]
 class RequestHead:
     """A request's head, judged for framing. Header names are in lower case.
 
-    `length` is the body's, 0 without one; with `chunked` it is unknown.
+    `length` is the body's, 0 without one; with `chunked` it is unknown. What follows from the headers is filled in by
+    `proxy.heads`: `passed` are the lines for a backend, `trace` a `traceparent`, `timeout` the seconds that the client
+    says it waits, `media_type` the content's, without parameters.
     """
 
     __slots__ = (
-        "chunked", "connection", "expects_continue", "headers", "keep_alive", "length", "method", "minor", "once",
-        "target", "twice",
+        "chunked", "connection", "expects_continue", "headers", "keep_alive", "length", "media_type", "method", "minor",
+        "once", "passed", "target", "timeout", "trace", "twice",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -54,6 +56,30 @@ class RequestHead:
         self.chunked = False
         self.expects_continue = False
         self.keep_alive = True
+        self.passed = b""
+        self.trace = b""
+        self.timeout: float | None = None
+        self.media_type = b""
+
+    def again(self, length: int, trace: bytes) -> "RequestHead":
+        """The same head before a body of another length, in another trace. Headers are shared: nobody changes them."""
+        head = RequestHead.__new__(RequestHead)
+        head.method = self.method
+        head.target = self.target
+        head.minor = self.minor
+        head.headers = self.headers
+        head.once = self.once
+        head.twice = None
+        head.connection = self.connection
+        head.length = length
+        head.chunked = False
+        head.expects_continue = self.expects_continue
+        head.keep_alive = self.keep_alive
+        head.passed = self.passed
+        head.trace = trace
+        head.timeout = self.timeout
+        head.media_type = self.media_type
+        return head
 
     # httptools calls these two.
     def on_url(self, url: bytes) -> None:
@@ -140,33 +166,52 @@ class BadResponse(Exception):
 
 
 class ResponseHead:
-    """A backend's head. `lines` are its header lines as they came, each with its name in lower case.
+    """A backend's head. `framing` is None where there is no body.
 
-    `framing` is None where there is no body.
+    `passed` are the header lines for the client, as they came; `said` is what is read of them here, by name, in lower
+    case; the first, where there are several of one name.
     """
 
-    __slots__ = ("framing", "keep_alive", "lines", "status")
+    __slots__ = ("framing", "keep_alive", "passed", "said", "status")
 
     def __init__(self, status: int) -> None:
         self.status = status
-        self.lines: Headers = []
+        self.passed: list[bytes] = []
+        self.said: dict[bytes, bytes] = {}
         self.framing: Framing | None = None
         self.keep_alive = True
 
-    def get(self, name: bytes) -> bytes | None:
-        for key, line in self.lines:
-            if key == name:
-                return _value(key, line)
-        return None
 
-    @property
-    def headers(self) -> Headers:
-        """Names and values."""
-        return [(name, _value(name, line)) for name, line in self.lines]
+class _Use(NamedTuple):
+    """What becomes of a header line. `read`: its name in lower case, where somebody here reads it."""
+
+    passed: bool
+    read: bytes | None
 
 
-def _value(name: bytes, line: bytes) -> bytes:
-    return line[len(name) + 1 :].strip(b" \t")
+_HOP = frozenset(
+    (b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-connection", b"te", b"trailer", b"upgrade")
+    + (b"transfer-encoding", b"content-length", b"set-cookie", b"x-request-id", b"alt-svc")
+)
+"""Hop by hop (RFC 9110 section 7.6.1), framed anew, or not for clients."""
+_REPLACED = (b"x-ratelimit-", b"proxy-")
+_READ = frozenset(
+    (b"content-length", b"transfer-encoding", b"connection", b"content-type", b"content-encoding", b"retry-after")
+    + (b"retry-after-ms", b"x-ratelimit-remaining-tokens", b"x-ratelimit-remaining-requests")
+    + (b"azure-openai-deployment-utilization",)
+)
+_SPELLINGS = 1024
+_FRAMED = (b"content-length", b"transfer-encoding")
+_uses: dict[bytes, _Use] = {}
+
+
+def _use(spelled: bytes) -> _Use:
+    """Of a name that was not seen in this spelling; backends have few, and they are remembered."""
+    name = spelled.lower()
+    use = _Use(name not in _HOP and not name.startswith(_REPLACED), name if name in _READ else None)
+    if len(_uses) < _SPELLINGS:
+        _uses[spelled] = use
+    return use
 
 
 def read_response_head(raw: bytes) -> ResponseHead:
@@ -181,37 +226,41 @@ def read_response_head(raw: bytes) -> ResponseHead:
     head = ResponseHead(int(match[2]))
     if head.status == 101:
         raise BadResponse("status")
-    lengths: list[bytes] = []
-    codings: list[bytes] = []
+    passed, said = head.passed, head.said
     connection = b""
-    for line in match[3].split(b"\r\n")[:-1]:
-        name = line[: line.index(b":")].lower()
-        head.lines.append((name, line))
-        if name in _FRAMING:
-            value = _value(name, line).lower()
-            if name == b"content-length":
-                lengths.append(value)
-            elif name == b"transfer-encoding":
-                codings.append(value)
-            else:
-                connection += b"," + value
+    lines = match[3].split(b"\r\n")
+    lines.pop()
+    for line in lines:
+        spelled = line[: line.index(b":")]
+        use = _uses.get(spelled)
+        on, name = _use(spelled) if use is None else use
+        if on:
+            passed.append(line)
+        if name is not None:
+            value = line[len(spelled) + 1 :].strip(b" \t")
+            if name == b"connection":
+                connection += b"," + value.lower()
+            elif name not in said:
+                said[name] = value
+            elif name in _FRAMED:
+                raise BadResponse(name.decode("ascii"))
     head.keep_alive = b"close" not in connection if match[1] == b"1" else b"keep-alive" in connection
     if head.status >= 200 and head.status not in (204, 304):
-        head.framing = _framing(lengths, codings)
+        head.framing = _framing(said.get(b"content-length"), said.get(b"transfer-encoding"))
         head.keep_alive = head.keep_alive and not isinstance(head.framing, CloseFraming)
     return head
 
 
-def _framing(lengths: list[bytes], codings: list[bytes]) -> Framing:
-    if codings:
-        if codings != [b"chunked"] or lengths:
+def _framing(length: bytes | None, coding: bytes | None) -> Framing:
+    if coding is not None:
+        if coding.lower() != b"chunked" or length is not None:
             raise BadResponse("transfer-encoding")
         return ChunkDecoder()
-    if not lengths:
+    if length is None:
         return CloseFraming()
-    if len(lengths) > 1 or not lengths[0].isdigit() or len(lengths[0]) > 15:
+    if not length.isdigit() or len(length) > 15:
         raise BadResponse("content-length")
-    return LengthFraming(int(lengths[0]))
+    return LengthFraming(int(length))
 
 
 PHRASES = {

@@ -6,7 +6,7 @@ follows cannot be told from a body.
 
 import select
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
 import trio
@@ -18,6 +18,8 @@ from proxy.wire.chunks import ChunkDecoder, ChunkError
 from proxy.wire.http1 import HEAD_END, RequestHead, read_request_head
 from proxy.wire.link import Link, LinkClosed, LinkTimeout
 from proxy.wire.pump import READ
+
+ReadHead = Callable[[bytes, Bounds], RequestHead]
 
 _PIPELINED = 16 << 10
 _DISCARDED = 64 << 10
@@ -77,8 +79,8 @@ class ClientConnection:
 
     # Heads.
 
-    async def next_head(self, bounds: Bounds) -> RequestHead | None:
-        """The next request's head; None when the client is done.
+    async def next_head(self, bounds: Bounds, read: ReadHead = read_request_head) -> RequestHead | None:
+        """The next request's head, as `read` understands it; None when the client is done.
 
         Raises `Refused`; the connection is to be closed after that.
         """
@@ -99,7 +101,7 @@ class ClientConnection:
                 if end >= 0:
                     raw = bytes(inbox[: end + 4])
                     del inbox[: end + 4]
-                    return read_request_head(raw, bounds)
+                    return read(raw, bounds)
                 if inbox.count(b"\n") != inbox.count(b"\r\n"):
                     raise Refused(Reason.BAD_FRAMING, "line ends")
             self._idle = not begun

@@ -12,6 +12,7 @@ from proxy.routing.load import HINT_KEPT, SPILLED_FOR, LastMinute, Load, PeakAve
 from proxy.routing.outcome import Outcome
 from proxy.routing.select import Router
 from proxy.routing.shared import DeploymentTold
+from proxy.wire.http1 import read_response_head
 
 NOW = 1_000.0
 
@@ -99,7 +100,8 @@ def test_what_is_put_right_is_put_right_where_it_was_counted() -> None:
     ],
 )
 def test_hints_are_read_or_ignored(lines: list[bytes], expected: tuple[int | None, int | None, float | None]) -> None:
-    assert hints.read([(line.partition(b":")[0].lower(), line) for line in lines]) == expected
+    said = read_response_head(b"\r\n".join([b"HTTP/1.1 200 OK", *lines, b"\r\n"])).said
+    assert hints.read(said) == expected
 
 
 def test_a_hint_counts_what_was_sent_since_and_is_forgotten() -> None:

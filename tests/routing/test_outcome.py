@@ -151,14 +151,14 @@ def test_any_body_may_be_an_error(body: bytes) -> None:
     ],
 )
 def test_how_long_to_wait(headers: list[tuple[bytes, bytes]], wait: float) -> None:
-    assert retry_after(headers, WALL) == pytest.approx(wait)
+    assert retry_after(dict(reversed(headers)), WALL) == pytest.approx(wait)
 
 
 def test_a_date_without_a_zone_is_utc_wherever_this_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", "America/New_York")
     time.tzset()
     try:
-        assert retry_after([(b"retry-after", b"Thu, 15 Jan 2026 12:00:30 -0000")], WALL) == 30.0
+        assert retry_after({b"retry-after": b"Thu, 15 Jan 2026 12:00:30 -0000"}, WALL) == 30.0
     finally:
         monkeypatch.undo()
         time.tzset()
@@ -177,4 +177,4 @@ def test_a_date_without_a_zone_is_utc_wherever_this_runs(monkeypatch: pytest.Mon
     )
 )
 def test_whatever_a_backend_says_the_wait_is_a_bounded_number(headers: list[tuple[bytes, bytes]]) -> None:
-    assert 0 <= retry_after(headers, WALL) <= 86_400
+    assert 0 <= retry_after(dict(headers), WALL) <= 86_400

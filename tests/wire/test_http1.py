@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from proxy.config.structs import Bounds
 from proxy.refusal import Reason, Refused
+from proxy.wire import http1
 from proxy.wire.body import CloseFraming, LengthFraming
 from proxy.wire.chunks import ChunkDecoder
 from proxy.wire.http1 import BadResponse, RequestHead, read_request_head, read_response_head
@@ -179,3 +180,39 @@ def test_response_framing(raw: bytes, framing: type | None, keep_alive: bool) ->
 def test_responses_that_cannot_be_relied_on(raw: bytes) -> None:
     with pytest.raises(BadResponse):
         read_response_head(raw)
+
+
+PASSED = [
+    (b"Content-Type", b"text/event-stream"),
+    (b"apim-request-id", b"7"),
+    (b"retry-after", b"3"),
+    (b"x-ms-region", b"x"),
+]
+KEPT_BACK = [
+    b"Connection", b"keep-alive", b"proxy-authenticate", b"proxy-connection", b"te", b"trailer", b"Upgrade",
+    b"content-length", b"Set-Cookie", b"x-request-id", b"alt-svc", b"x-ratelimit-limit-tokens",
+    b"X-RateLimit-Remaining-Requests", b"proxy-anything",
+]  # fmt: skip
+
+
+def test_what_of_a_backends_head_passes_on_as_it_came() -> None:
+    lines = [b"%b:  %b" % header for header in [*PASSED, *((name, b"1") for name in KEPT_BACK)]]
+    head = read_response_head(response(*lines))
+    assert head.passed == [b"%b:  %b" % header for header in PASSED]
+    assert head.said == {
+        b"content-type": b"text/event-stream",
+        b"retry-after": b"3",
+        b"content-length": b"1",
+        b"x-ratelimit-remaining-requests": b"1",
+    }
+
+
+def test_of_two_values_the_first_is_read() -> None:
+    assert read_response_head(response(b"retry-after: 1", b"Retry-After: 2")).said[b"retry-after"] == b"1"
+
+
+def test_names_without_end_are_not_remembered() -> None:
+    for number in range(3000):
+        line = b"x-of-%d: 1" % number
+        assert read_response_head(response(line)).passed == [line]
+    assert len(http1._uses) <= 1024
