@@ -4,22 +4,19 @@ Who is next, and how many at a time, is `proxy.routing.queue`'s to say. Nobody l
 woken when its turn has come, when there is no hope left, or when its client leaves.
 """
 
-import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import trio
 
 from proxy.config.structs import Queueing
-from proxy.routing.breaker import Unavailable
 from proxy.routing.breakers import Breakers
 from proxy.routing.candidate import Key
-from proxy.routing.queue import Gates, Queue, QueueFull, Ticket
+from proxy.routing.queue import QueueFull, Ticket, Turns
 
 
 class Waiter(Ticket, eq=False, weakref=False, kw_only=True):
-    """A ticket, and the task that holds it. `give_up` is a time."""
+    """A ticket, and the task that holds it."""
 
-    give_up: float
     woken: trio.Event
     key: Key | None = None
     error: Exception | None = None
@@ -46,46 +43,22 @@ class WaitingRoom:
         count: Callable[[str, int], None],
         now: Callable[[], float],
     ) -> None:
-        self.settings = settings
-        self._breakers = breakers
+        self._turns = Turns(settings, breakers)
         self._count = count
         self._now = now
-        self._queue = Queue(settings.size)
-        self._gates = Gates()
         self._stirred = trio.Event()
-        self._changed = False
+        self.is_wanted = self._turns.is_wanted
+        self.reconfigure = self._turns.reconfigure
 
     def __len__(self) -> int:
-        return len(self._queue)
-
-    def is_wanted(self, key: Key) -> bool:
-        """Whether somebody waits for a deployment, so that who comes now has to."""
-        return key in self._queue.wanted
-
-    def reconfigure(self, settings: Queueing) -> None:
-        self.settings = settings
-        self._queue.size = settings.size
-
-    def soonest(self, keys: Iterable[Key], now: float) -> float:
-        """When one of these may be asked, as far as is known; infinity if waiting does not help."""
-        return min((self._available_at(key, now) for key in keys), default=math.inf)
-
-    def _available_at(self, key: Key, now: float) -> float:
-        breaker = self._breakers.get(key)
-        if breaker is None:
-            return math.inf
-        cause = breaker.unavailable(now)
-        if cause is None or cause is Unavailable.PROBING:
-            return now  # how long a probe takes, nobody knows
-        return math.inf if cause is Unavailable.MISCONFIGURED else breaker.until
+        return len(self._turns)
 
     def waiter(
         self, client: str, priority: int, keys: tuple[Key, ...], until: float, waited: float = 0.0
     ) -> Waiter | None:
         """One for a request that may wait until then, and has waited for so long; None where that would be in vain."""
-        now = self._now()
-        give_up = min(now + self.settings.wait - waited, until)
-        if give_up <= now or self.soonest(keys, now) > give_up:
+        give_up = self._turns.give_up(keys, until, waited, self._now())
+        if give_up is None:
             return None
         return Waiter(client=client, priority=priority, keys=keys, give_up=give_up, woken=trio.Event())
 
@@ -95,7 +68,7 @@ class WaitingRoom:
         Raises what the waiter was failed with.
         """
         try:
-            displaced = self._queue.join(waiter)
+            displaced = self._turns.join(waiter)
         except QueueFull:
             self._count("full", waiter.priority)
             return None
@@ -110,7 +83,7 @@ class WaitingRoom:
                 self.over(waiter.key, None)
             raise
         finally:
-            self._queue.leave(waiter)
+            self._turns.leave(waiter)
             self._count(waiter.why, waiter.priority)
         if waiter.error is not None:
             raise waiter.error
@@ -118,12 +91,12 @@ class WaitingRoom:
 
     def over(self, key: Key, answered: bool | None) -> None:
         """One that waited has been answered, or not; None: it came to neither."""
-        self._gates.over(key, answered)
+        self._turns.over(key, answered)
         self._stirred.set()
 
     def changed(self) -> None:
         """A breaker has."""
-        self._changed = True
+        self._turns.changed()
         self._stirred.set()
 
     async def run(self) -> None:
@@ -135,34 +108,13 @@ class WaitingRoom:
                 await self._stirred.wait()
 
     def _release(self) -> float:
-        """Let go on who may; when to look again, if nothing happens before."""
-        now, queue = self._now(), self._queue
-        self._gates.forget(queue.wanted)
-        while True:
-            usable = {
-                key for key in queue.wanted if self._gates.open(key) and self._breakers.unavailable(key, now) is None
-            }
-            found = queue.next(usable)
-            if found is None:
-                break
-            waiter, key = found
+        """Wake whose turn has come, and who waits in vain; when to look again, if nothing happens before."""
+        released, in_vain, due = self._turns.release(self._now())
+        for waiter, key in released:
             assert isinstance(waiter, Waiter)
             waiter.key = key
-            self._gates.passed(key)
             waiter.wake("released")
-        if self._changed:
-            self._changed = False
-            self._turn_away(now)
-        breakers = (self._breakers.get(key) for key in queue.wanted)
-        return min((b.until for b in breakers if b is not None and b.until > now), default=math.inf)
-
-    def _turn_away(self, now: float) -> None:
-        """Those for whom nothing comes back in time need not wait to be told."""
-        soonest: dict[tuple[Key, ...], float] = {}
-        for waiter in list(self._queue):
+        for waiter in in_vain:
             assert isinstance(waiter, Waiter)
-            if waiter.keys not in soonest:
-                soonest[waiter.keys] = self.soonest(waiter.keys, now)
-            if soonest[waiter.keys] > waiter.give_up:
-                self._queue.leave(waiter)
-                waiter.wake("in_vain")
+            waiter.wake("in_vain")
+        return due

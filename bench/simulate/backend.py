@@ -3,33 +3,15 @@
 import math
 import random
 
-import msgspec
-
 from bench.mock.limits import Allowance
 from bench.simulate.scenario import Backend, Kind, Trouble
+from bench.simulate.worker import Reply, Request
 from proxy.routing.outcome import Outcome
 
 _CONNECT = 0.02  # s, until it is known that nobody is there
 _REFUSED = 0.03  # s, of an answer without content
 _HALF = 0.6745  # standard deviations, within which half of all values are
 _AT_MOST = 3.0  # of them; the rest would be a trouble
-
-
-class Reply(msgspec.Struct, frozen=True):
-    """What comes of an attempt. `head`: seconds until an answer begins or the attempt has failed; `rest`: seconds from
-    there to its end. `outcome`: how it ends; an answer has begun where it is OK or broken in the middle. `admitted`: it
-    counts for what the deployment takes at a time.
-    """
-
-    head: float
-    outcome: Outcome
-    rest: float = 0.0
-    wait: float | None = None
-    admitted: bool = False
-
-    @property
-    def begins(self) -> bool:
-        return self.outcome in (Outcome.OK, Outcome.BROKEN_MID_ANSWER)
 
 
 class Modelled:
@@ -42,8 +24,9 @@ class Modelled:
         self._allowance = Allowance(config.tokens_per_minute, config.capacity)
         self._sigma = math.log(config.spread) / _HALF
 
-    def asked(self, now: float, tokens: int, *, stream: bool) -> Reply:
+    def asked(self, now: float, request: Request) -> Reply:
         """A request arrives; one that is admitted is `done` in the end. `now` counts from the run's start."""
+        tokens, stream = request.wanted.tokens, request.wanted.stream
         trouble = self._trouble(now)
         if trouble is not None and trouble.kind is not Kind.SLOW and trouble.kind is not Kind.BREAK:
             return self._fails(trouble, stream=stream)
@@ -62,7 +45,7 @@ class Modelled:
             return Reply(head, Outcome.BROKEN_MID_ANSWER, rest / 2, admitted=True)
         return Reply(head, Outcome.OK, rest, admitted=True)
 
-    def done(self, reply: Reply) -> None:
+    def done(self, _now: float, _request: Request, reply: Reply) -> None:
         """It is over, or the gateway has given it up."""
         if reply.admitted:
             self._allowance.done()

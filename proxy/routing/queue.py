@@ -6,13 +6,20 @@ of the client that has the most waiting, if that is more than its own; else ther
 
 A deployment that comes back is not met by all who wait at once: one is let through, and for each that is answered twice
 as many as before may be under way there.
+
+`Turns` is all of it before a worker's breakers. When to look, and how somebody is woken, is its owner's business.
 """
 
+import math
 from collections import deque
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from typing import NamedTuple
 
 import msgspec
 
+from proxy.config.structs import Queueing
+from proxy.routing.breaker import Unavailable
+from proxy.routing.breakers import Breakers
 from proxy.routing.candidate import Key
 
 INTERACTIVE, BATCH = 0, 1
@@ -20,12 +27,13 @@ _WINDOW_AT_MOST = 64
 
 
 class Ticket(msgspec.Struct, eq=False, weakref=False):
-    """One who waits: for any of `keys`, the best first."""
+    """One who waits: for any of `keys`, the best first, until `give_up`."""
 
     client: str
     priority: int
     keys: tuple[Key, ...]
     waits: bool = False
+    give_up: float = math.inf
 
 
 class QueueFull(Exception):
@@ -144,3 +152,93 @@ class Gates:
         """What nobody waits for begins anew."""
         if self._windows:
             self._windows = {key: window for key, window in self._windows.items() if key in wanted}
+
+
+class Release(NamedTuple):
+    """Who goes on, and where to; whose wait is in vain; and when to look again, if nothing happens before."""
+
+    released: list[tuple[Ticket, Key]]
+    in_vain: list[Ticket]
+    due: float
+
+
+class Turns:
+    """Those who wait at one worker, and what lets them go on. Times are monotonic seconds."""
+
+    def __init__(self, settings: Queueing, breakers: Breakers) -> None:
+        self.settings = settings
+        self._breakers = breakers
+        self._queue = Queue(settings.size)
+        self._gates = Gates()
+        self._changed = False
+        self.join = self._queue.join
+        self.leave = self._queue.leave
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    def is_wanted(self, key: Key) -> bool:
+        """Whether somebody waits for a deployment, so that who comes now has to."""
+        return key in self._queue.wanted
+
+    def reconfigure(self, settings: Queueing) -> None:
+        self.settings = settings
+        self._queue.size = settings.size
+
+    def give_up(self, keys: tuple[Key, ...], until: float, waited: float, now: float) -> float | None:
+        """When a request gives up that may wait until then, and has waited for so long; None: waiting is in vain."""
+        at = min(now + self.settings.wait - waited, until)
+        return None if at <= now or self.soonest(keys, now) > at else at
+
+    def soonest(self, keys: Iterable[Key], now: float) -> float:
+        """When one of these may be asked, as far as is known; infinity if waiting does not help."""
+        return min((self._available_at(key, now) for key in keys), default=math.inf)
+
+    def over(self, key: Key, answered: bool | None) -> None:
+        """One that waited has been answered, or not; None: it came to neither."""
+        self._gates.over(key, answered)
+
+    def changed(self) -> None:
+        """A breaker has."""
+        self._changed = True
+
+    def release(self, now: float) -> Release:
+        """Let go on who may; `over` follows for each. Nobody that is named here waits any more."""
+        queue = self._queue
+        released: list[tuple[Ticket, Key]] = []
+        self._gates.forget(queue.wanted)
+        while (found := queue.next(self._usable(now))) is not None:
+            self._gates.passed(found[1])
+            released.append(found)
+        in_vain: list[Ticket] = []
+        if self._changed:
+            self._changed = False
+            in_vain = self._turned_away(now)
+        breakers = (self._breakers.get(key) for key in queue.wanted)
+        due = min((one.until for one in breakers if one is not None and one.until > now), default=math.inf)
+        return Release(released, in_vain, due)
+
+    def _usable(self, now: float) -> set[Key]:
+        gates, breakers = self._gates, self._breakers
+        return {key for key in self._queue.wanted if gates.open(key) and breakers.unavailable(key, now) is None}
+
+    def _turned_away(self, now: float) -> list[Ticket]:
+        """Those for whom nothing comes back in time need not wait to be told."""
+        soonest: dict[tuple[Key, ...], float] = {}
+        in_vain = []
+        for ticket in list(self._queue):
+            if ticket.keys not in soonest:
+                soonest[ticket.keys] = self.soonest(ticket.keys, now)
+            if soonest[ticket.keys] > ticket.give_up:
+                self._queue.leave(ticket)
+                in_vain.append(ticket)
+        return in_vain
+
+    def _available_at(self, key: Key, now: float) -> float:
+        breaker = self._breakers.get(key)
+        if breaker is None:
+            return math.inf
+        cause = breaker.unavailable(now)
+        if cause is None or cause is Unavailable.PROBING:
+            return now  # how long a probe takes, nobody knows
+        return math.inf if cause is Unavailable.MISCONFIGURED else breaker.until

@@ -162,7 +162,7 @@ def test_a_worker_that_dies_loses_what_it_has_and_no_more() -> None:
 def test_time_is_in_order_and_the_order_of_asking_breaks_ties() -> None:
     clock, seen = Clock(0.0), []
     for when, name in ((2.0, "c"), (1.0, "a"), (1.0, "b"), (9.0, "never")):
-        clock.at(when, lambda name=name: seen.append((clock.now, name)))  # type: ignore[misc]
+        clock.at(when, lambda name: seen.append((clock.now, name)), name)
     clock.after(0.5, lambda: clock.at(0.1, lambda: seen.append((clock.now, "late"))))
     clock.run(5.0)
     assert seen == [(0.5, "late"), (1.0, "a"), (1.0, "b"), (2.0, "c")]
