@@ -10,6 +10,7 @@ from math import exp
 from proxy.record.metrics import FIRST_BYTE_BUCKETS
 from proxy.routing.outcome import Outcome
 from proxy.routing.shared import DeploymentSeen, DeploymentTold
+from proxy.routing.sliding import Sliding
 
 HINT_KEPT = 10.0  # s, that what a backend said of its remaining quota counts
 SPILLED_FOR = 0.25  # s, that a provisioned deployment is spared when it is too busy: longer, and it stands idle
@@ -51,37 +52,28 @@ class PeakAverage:
 class LastMinute:
     """How much was sent in the last minute, in slots of five seconds: what is up to one slot older counts, too."""
 
-    __slots__ = ("_slot", "_slots", "_total")
+    __slots__ = ("_sent",)
 
     def __init__(self) -> None:
-        self._slots = [0] * (_SLOTS + 1)
-        self._slot = 0
-        self._total = 0
+        self._sent = Sliding(_SLOTS + 1)
 
     def add(self, amount: int, now: float) -> None:
-        self._move(int(now / _SLOT))
-        self._slots[self._slot % (_SLOTS + 1)] += amount
-        self._total += amount
+        sent = self._sent
+        sent.move(int(now / _SLOT))
+        sent.add(amount, sent.slot)
 
     def correct(self, amount: int, at: float, now: float) -> None:
         """Put right what was added `at` a time, if that still counts."""
-        self._move(int(now / _SLOT))
-        slot = int(at / _SLOT)
-        if self._slot - slot <= _SLOTS:
-            self._slots[slot % (_SLOTS + 1)] += amount
-            self._total += amount
+        sent, slot = self._sent, int(at / _SLOT)
+        sent.move(int(now / _SLOT))
+        if sent.slot - slot <= _SLOTS:
+            sent.add(amount, slot)
 
     def total(self, now: float) -> int:
-        slot = int(now / _SLOT)
-        if slot != self._slot:
-            self._move(slot)
-        return self._total
-
-    def _move(self, slot: int) -> None:
-        for passed in range(self._slot + 1, min(slot, self._slot + _SLOTS + 1) + 1):
-            self._total -= self._slots[passed % (_SLOTS + 1)]
-            self._slots[passed % (_SLOTS + 1)] = 0
-        self._slot = max(slot, self._slot)
+        sent, slot = self._sent, int(now / _SLOT)
+        if slot > sent.slot:
+            sent.move(slot)
+        return sent.total
 
 
 class Load:

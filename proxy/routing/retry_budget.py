@@ -7,6 +7,7 @@ what was earned.
 """
 
 from proxy.config.structs import RetryBudget as Settings
+from proxy.routing.sliding import Sliding
 
 _SECONDS = 10
 
@@ -14,44 +15,30 @@ _SECONDS = 10
 class RetryBudget:
     """Times are monotonic seconds."""
 
-    __slots__ = ("_earned", "_now", "_requests", "_retries", "_spent", "settings")
+    __slots__ = ("_requests", "_retries", "settings")
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self._requests = [0] * (_SECONDS + 1)  # by second; the slot after the present one's is the oldest
-        self._retries = [0] * (_SECONDS + 1)
-        self._earned = self._spent = 0  # their sums
-        self._now = 0
+        self._requests = Sliding(_SECONDS + 1)  # the oldest is only partly within the ten
+        self._retries = Sliding(_SECONDS + 1)
 
     def request(self, now: float) -> None:
         """A request begins; its first attempt is free."""
-        second = int(now)
-        if second > self._now:
-            self._turn(second)
-        self._requests[self._now % (_SECONDS + 1)] += 1
-        self._earned += 1
+        requests, second = self._requests, int(now)
+        if second > requests.slot:
+            requests.move(second)
+        requests.add(1, requests.slot)
 
     def left(self, now: float) -> bool:
         """Whether another attempt may be made."""
-        second = int(now)
-        if second > self._now:
-            self._turn(second)
-        whole = self._earned - self._requests[(self._now + 1) % (_SECONDS + 1)]
-        return self._spent + 1 <= max(self.settings.at_least, self.settings.ratio * whole)
+        requests, retries, second = self._requests, self._retries, int(now)
+        requests.move(second)
+        retries.move(second)
+        return retries.total + 1 <= max(self.settings.at_least, self.settings.ratio * requests.whole)
 
     def take(self, now: float) -> bool:
         """Make another attempt; false if there must be none."""
         if not self.left(now):
             return False
-        self._retries[self._now % (_SECONDS + 1)] += 1
-        self._spent += 1
+        self._retries.add(1, self._retries.slot)
         return True
-
-    def _turn(self, second: int) -> None:
-        """Forget the seconds that are over for good."""
-        for old in range(max(self._now, second - _SECONDS - 1) + 1, second + 1):
-            slot = old % (_SECONDS + 1)
-            self._earned -= self._requests[slot]
-            self._spent -= self._retries[slot]
-            self._requests[slot] = self._retries[slot] = 0
-        self._now = second
