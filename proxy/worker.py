@@ -298,9 +298,7 @@ class Worker:
 
     def _shunned(self, backend: str) -> bool:
         """Whether we are misconfigured at a backend: it is left in peace."""
-        standings = self.router.breakers.view(time.monotonic())
-        states = {standing.state for standing in standings if standing.backend == backend}
-        return states == {Unavailable.MISCONFIGURED.value}
+        return self.router.breakers.words(backend, time.monotonic()) == {Unavailable.MISCONFIGURED.value}
 
     async def _leave(self, seconds: float) -> None:
         """Drain: accept nothing, finish what is under way within `seconds`, deliver the records."""

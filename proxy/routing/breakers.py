@@ -96,6 +96,10 @@ class Breakers:
             if key[0] in backends and breaker.forgive(now)
         ]
 
+    def words(self, backend: str, now: float) -> set[str]:
+        """How the deployments at a backend stand."""
+        return {breaker.word(now) for key, breaker in self._breakers.items() if key[0] == backend}
+
     def view(self, now: float) -> list[Standing]:
         """How every deployment stands."""
         return [
