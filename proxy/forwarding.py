@@ -30,6 +30,7 @@ from proxy.routing.retry import may_retry
 from proxy.routing.select import Plan, Router
 from proxy.routing.wanted import wanted
 from proxy.upstream import Answer, Asking, Failed, reach
+from proxy.waiting import Waiter
 from proxy.wire.body import Body, BodyBroken
 from proxy.wire.http1 import ResponseHead
 from proxy.wire.pool import Pool
@@ -157,8 +158,27 @@ class Forwarding:
 
     async def _wait(self, plan: Plan, tried: set[Key]) -> Candidate:
         """Wait for a deployment to be available; the one whose turn it is. Raises `Refused`, `ClientGone`."""
-        exchange, worker = self._exchange, self._worker
-        began = now = time.monotonic()
+        waiter = self._waiter(plan, tried)
+        if waiter is None:
+            raise self._worker.router.refusal(plan, time.monotonic())
+        while waiter is not None:
+            released = self._released = await self._turn(waiter)
+            if released is None:
+                break
+            others = {candidate.key for candidate in plan.candidates if candidate.key != released}
+            candidate = self._next(plan, others, time.monotonic())
+            if candidate is not None:
+                return candidate
+            self._passed_on(None)  # it was taken or drained in the moment in which it was to be this one's
+            waiter = self._waiter(plan, tried)
+        refused = self._worker.router.refusal(plan, time.monotonic())
+        if refused.reason is Reason.BACKENDS_FAILED:  # one is there, and others are before this one
+            refused = Refused(Reason.BACKENDS_THROTTLED, "queue", retry_after=1.0)
+        raise refused
+
+    def _waiter(self, plan: Plan, tried: set[Key]) -> Waiter | None:
+        """One that waits for what is left of the time; None where that would be in vain."""
+        exchange, now = self._exchange, time.monotonic()
         keys = tuple(
             candidate.key
             for candidate, why in plan.verdicts(now)
@@ -166,27 +186,20 @@ class Forwarding:
         )
         priority = BATCH if exchange.client.limits.priority == "batch" else INTERACTIVE
         waited = (exchange.record.queued_ms or 0.0) / 1000
-        waiter = worker.room.waiter(exchange.client.name, priority, keys, self._answer_by, waited)
-        if waiter is None:
-            raise worker.router.refusal(plan, now)
+        return self._worker.room.waiter(exchange.client.name, priority, keys, self._answer_by, waited)
+
+    async def _turn(self, waiter: Waiter) -> Key | None:
+        """Wait; None: there was no deployment. Raises `ClientGone`."""
+        exchange, began = self._exchange, time.monotonic()
         if not exchange.connection.alive():
             raise ClientGone
         exchange.connection.await_on(waiter)
         try:
-            self._released = await worker.room.wait(waiter)
+            return await self._worker.room.wait(waiter)
         finally:
             exchange.connection.await_on(None)
-            now = time.monotonic()
-            exchange.record.queued_ms = round((exchange.record.queued_ms or 0.0) + (now - began) * 1000, 3)
-        others = {candidate.key for candidate in plan.candidates if candidate.key != self._released}
-        candidate = None if self._released is None else self._next(plan, others, now)
-        if candidate is None:
-            self._passed_on(None)
-            refused = worker.router.refusal(plan, now)
-            if refused.reason is Reason.BACKENDS_FAILED:  # one is there, and others are before this one
-                refused = Refused(Reason.BACKENDS_THROTTLED, "queue", retry_after=1.0)
-            raise refused
-        return candidate
+            waited = (time.monotonic() - began) * 1000
+            exchange.record.queued_ms = round((exchange.record.queued_ms or 0.0) + waited, 3)
 
     def _passed_on(self, answered: bool | None) -> None:
         """Those who still wait may go after this one, if it had waited."""
