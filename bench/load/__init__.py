@@ -1,10 +1,17 @@
-"""The load generator: one process, one epoll, every byte compared.
+"""The load generator: every request by its schedule, every time from when it was due, every byte compared.
 
-histogram   percentiles from logarithmic buckets
-workload    what is asked, and what the answer must be, byte for byte
+job         what is to be done, as plain data
+arrivals    when requests fall due                                         (pure)
+draw        what each is, and whose: by the job's seed                     (pure)
+workload    what is asked, and what the answer must be, byte for byte      (pure)
+identities  who asks: credentials, and a TLS context for each certificate
 answer      one answer as it arrives: its framing, its bytes, its events   (no I/O)
-results     what a run measured
 connection  one client, a state machine over a non-blocking TLS socket
-engine      many of them: closed loop, or open loop at a constant rate
+source      where its requests come from: a closed loop, or an open one
+engine      many of them on one epoll
+histogram   HdrHistogram, recorded cheaply                                 (pure)
+results     what was counted and timed; adds up                            (pure)
+outcome     what a job came to, and each second of it                      (pure)
+generate    runs a job
 command     `python -m bench load`
 """

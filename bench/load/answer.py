@@ -12,14 +12,18 @@ from bench.load.workload import Workload
 
 _HEAD_AT_MOST = 64 << 10
 _LINE_AT_MOST = 256
+_REFUSAL_AT_MOST = 64 << 10
 
 
 class Wrong(Exception):
-    """The answer is not what it must be; `kind` says in what way, in a few words."""
+    """The answer is not what it must be; `kind` says in what way, in a few words. `whole`: it is one all the same, of
+    another status, and the connection can be used again.
+    """
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, *, whole: bool = False) -> None:
         super().__init__(kind)
         self.kind = kind
+        self.whole = whole
 
 
 class _Expect(Enum):
@@ -33,13 +37,23 @@ class _Expect(Enum):
 
 
 class Answer:
-    """`feed` it until it says that the answer is complete. `events`: how many have come whole; `head`: once it has."""
+    """`feed` it until it says that the answer is complete. `events`: how many have come whole; `head`: once it has;
+    `closes`: the connection ends with it.
 
-    __slots__ = ("_aligned", "_expect", "_frames", "_held", "_left", "_offset", "_workload", "events", "head")
+    An answer of another status than 200 is read to its end, unless it says none or a very distant one; then it is
+    `Wrong`, and whole.
+    """
+
+    __slots__ = (
+        "_aligned", "_expect", "_frames", "_held", "_left", "_offset", "_status", "_workload",
+        "closes", "events", "head",
+    )  # fmt: skip
 
     def __init__(self, workload: Workload) -> None:
         self.events = 0
         self.head = b""
+        self.closes = False
+        self._status = ""  # if it is not 200
         self._workload = workload
         self._frames = workload.frames
         self._aligned = False  # between two events, and between two chunks
@@ -66,10 +80,15 @@ class Answer:
                 self._held = data[position:]
                 break
             position = taken
-        self.events = bisect_right(self._workload.ends, self._offset)
+        if not self._status:
+            self.events = bisect_right(self._workload.ends, self._offset)
         at_event = self._offset == (self._workload.ends[self.events - 1] if self.events else 0)
-        self._aligned = self._expect is _Expect.SIZE and not self._held and at_event
-        return self._expect is _Expect.NOTHING
+        self._aligned = self._expect is _Expect.SIZE and not self._held and at_event and not self._status
+        if self._expect is not _Expect.NOTHING:
+            return False
+        if self._status:
+            raise Wrong(self._status, whole=not self.closes)
+        return True
 
     def _step(self, data: bytes, position: int) -> int:
         """Take one thing that is expected; the position after it, or -1 where more is needed first."""
@@ -95,24 +114,36 @@ class Answer:
                 raise Wrong("head too long")
             return -1
         self.head = data[:end]
-        if not data.startswith(b"HTTP/1.1 200"):
-            raise Wrong("status " + data[9:12].decode("latin-1"))
         head = self.head.lower()
+        self.closes = b"\r\nconnection: close" in head
+        if not data.startswith(b"HTTP/1.1 200"):
+            self._status = "status " + data[9:12].decode("latin-1")
         if b"\r\ntransfer-encoding: chunked" in head:
             self._expect = _Expect.SIZE
         else:
-            _, found, rest = head.partition(b"\r\ncontent-length:")
-            if not found:
-                raise Wrong("no framing")
-            self._left = int(rest.partition(b"\r\n")[0])
-            if self._left != len(self._workload.payload):
-                raise Wrong("wrong length")
-            self._expect = _Expect.BODY
+            self._left = self._length(head)
+            self._expect = _Expect.BODY if self._left else _Expect.NOTHING
         return end + 4
+
+    def _length(self, head: bytes) -> int:
+        """The body's, which must be known and, of an answer that is compared, right."""
+        _, found, rest = head.partition(b"\r\ncontent-length:")
+        digits = rest.partition(b"\r\n")[0].strip()
+        if not found or not digits.isdigit():
+            raise Wrong(self._status or "no framing")
+        length = int(digits)
+        if self._status and length > _REFUSAL_AT_MOST:
+            raise Wrong(self._status)
+        if not self._status and length != len(self._workload.payload):
+            raise Wrong("wrong length")
+        return length
 
     def _body(self, data: bytes, position: int) -> int:
         part = data[position : position + self._left] if position or len(data) > self._left else data
-        if not self._workload.payload.startswith(part, self._offset):
+        if self._status:
+            if self._offset > _REFUSAL_AT_MOST:
+                raise Wrong(self._status)
+        elif not self._workload.payload.startswith(part, self._offset):
             raise Wrong("wrong bytes")
         self._offset += len(part)
         self._left -= len(part)
@@ -140,6 +171,6 @@ class Answer:
         return end + 2
 
     def _ended(self) -> None:
-        if self._offset != len(self._workload.payload):
+        if self._offset != len(self._workload.payload) and not self._status:
             raise Wrong("cut short")
         self._expect = _Expect.NOTHING

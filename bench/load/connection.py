@@ -7,11 +7,15 @@ import socket
 import ssl
 import time
 from enum import Enum, auto
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from bench.failure import BenchError
 from bench.load.answer import Answer, Wrong
+from bench.load.histogram import Histogram
+from bench.load.identities import Caller
+from bench.load.results import Tally
 from bench.load.workload import Workload
 
 if TYPE_CHECKING:
@@ -19,9 +23,13 @@ if TYPE_CHECKING:
 
 READING = select.EPOLLIN | select.EPOLLRDHUP
 CONNECTING = READING | select.EPOLLOUT
+_GONE = select.EPOLLHUP | select.EPOLLERR
 _RECORD = 16 << 10  # the most one read of a TLS connection gives (RFC 8446 section 5.1)
 _NARROW_SEGMENT = 1200
 _NARROW_BUFFER = 4 << 10
+_SIP = 0.05  # seconds between two reads of one who reads at a pace
+_LEAD = 2  # events of a stream before the first token
+_REFUSALS = ("status 429", "status 503")
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,19 +37,30 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     interval     seconds between events that the backend keeps; 0: lateness is not measured
     reads        false: it asks, and never reads; its buffers are as small as a distant client's, so that it is felt
+    pace         bytes a second that it reads, with such buffers too; 0: all at once
     leave_after  events after which it goes away in mid-stream; 0: it stays
     farewell     it says `close_notify` when it goes
     tagged       every request carries its own tag, and the times of leaving are kept by tag
     returns      one that failed is replaced, after a short while
+    caller       whose credentials it shows; None: those of the load's target
+    mix          the number of the mix that it comes from
     """
 
     workload: Workload | None = None
     interval: float = 0.0
     reads: bool = True
+    pace: float = 0.0
     leave_after: int = 0
     farewell: bool = False
     tagged: bool = False
     returns: bool = True
+    caller: Caller | None = None
+    mix: int = 0
+
+    @property
+    def narrow(self) -> bool:
+        """Whether its connection has small buffers."""
+        return not self.reads or bool(self.pace)
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -51,6 +70,7 @@ class Asked(msgspec.Struct, frozen=True):
     first  when its first event, or all of an answer that is not streamed, had come; None: that never came
     wrong  what went wrong, in a few words; empty: nothing did
     head   of the answer, as far as there was one
+    left   its client went away in mid-stream, as planned
     """
 
     plan: Plan
@@ -59,38 +79,60 @@ class Asked(msgspec.Struct, frozen=True):
     over: float
     wrong: str
     head: bytes
+    left: bool = False
 
 
 class State(Enum):
     CONNECTING = auto()
     HANDSHAKING = auto()
     IDLE = auto()
+    SENDING = auto()  # the kernel did not take all of the request at once
     ANSWERING = auto()
     LEAVING = auto()  # close_notify is sent; the server's own is awaited, which shows that it took the handshake
     CLOSED = auto()
 
 
+_ANSWERING = State.ANSWERING
+
+
+class Source(Protocol):
+    """Where a connection's requests come from."""
+
+    def over(self, connection: "Connection", *, failed: bool) -> None:
+        """The connection has its answer and is idle, or it is closed."""
+
+
 class Connection:
-    """`load` hears of its end of each answer by `finished`; `due` is when the first request should have been sent."""
+    """`source` hears of the end of each answer; `due` is when the first request should have been sent."""
 
     __slots__ = (
-        "_answer", "_began", "_first", "_load", "_origin", "_sent", "_tag", "fd", "plan", "port", "sock", "state"
+        "_answer", "_began", "_first", "_last", "_load", "_origin", "_sent", "_source", "_tag", "_unsent",
+        "fd", "plan", "port", "sock", "state",
     )  # fmt: skip
 
-    def __init__(self, load: "Load", plan: Plan, due: float | None = None) -> None:
+    def __init__(self, load: "Load", source: Source, plan: Plan, due: float | None = None) -> None:
         self.plan = plan
         self.state = State.CONNECTING
         self._load = load
+        self._source = source
         self._answer: Answer | None = None
         self._tag: str | None = None
         self._origin = 0.0
         self._first: float | None = None
+        self._last = 0.0  # when the last event came; 0: no byte has
         self._began = time.monotonic()
+        self._unsent = b""
         self._sent = due
-        raw = socket.socket()
+        if due is None and plan.workload is None:
+            self._sent = self._began
+            load.came_due(self._began)
+        try:
+            raw = socket.socket()
+        except OSError as error:
+            raise BenchError(f"no socket for one more client ({error.strerror}): raise `ulimit -n`") from None
         raw.setblocking(False)
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if not plan.reads:
+        if plan.narrow:
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, _NARROW_SEGMENT)
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _NARROW_BUFFER)
         code = raw.connect_ex(load.target.address)
@@ -104,30 +146,36 @@ class Connection:
     def ready(self, mask: int) -> None:
         """The socket can be read, or the connection is made."""
         try:
-            if self.state is State.ANSWERING:
-                if self.plan.reads:
-                    self._read()
-                elif mask & (select.EPOLLHUP | select.EPOLLRDHUP | select.EPOLLERR):
-                    raise ConnectionError
+            if self.state is _ANSWERING:
+                if self.plan.narrow:
+                    self._sip(mask)
+                else:
+                    self._take(self.sock.recv(_RECORD))
+            elif self.state is State.SENDING:
+                self._send()
+                if mask & select.EPOLLIN:
+                    self._take(self.sock.recv(_RECORD))
             elif self.state is State.IDLE:
-                raise ConnectionError
+                self._closed_idle()
             else:
                 self._open(mask)
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError, BlockingIOError):
             return
         except Wrong as wrong:
-            self._fail(wrong.kind)
+            self._fail(wrong.kind, whole=wrong.whole)
         except (ssl.SSLError, OSError) as error:
             self._fail(f"{self.state.name.lower()}: {_said(error)}")
+
+    # From the connection to the first request.
 
     def _open(self, mask: int) -> None:
         """From connecting to the first request, or to goodbye."""
         if self.state is State.CONNECTING:
             code = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-            if code or mask & (select.EPOLLERR | select.EPOLLHUP):
+            if code or mask & _GONE:
                 raise OSError(code or errno.ECONNRESET, "")
             self.port = self.sock.getsockname()[1]
-            self.sock = self._load.target.context.wrap_socket(
+            self.sock = self._load.context_of(self.plan.caller).wrap_socket(
                 self.sock, server_hostname=self._load.target.host, do_handshake_on_connect=False
             )
             self._load.watch(self, READING)
@@ -139,9 +187,18 @@ class Connection:
         if self.state is State.LEAVING:
             with contextlib.suppress(ssl.SSLEOFError):
                 self.sock.unwrap()
-            self._load.results.handshakes += 1
-            self.close()
-            self._load.finished(self)
+            self._goodbye()
+
+    def _goodbye(self) -> None:
+        results = self._load.results
+        results.handshakes += 1
+        if self._counts:
+            results.last_byte.add(time.monotonic() - self._due)
+            self._tally()[0].answered += 1
+        self._tell("")
+        self._sent = None
+        self.close()
+        self._source.over(self, failed=False)
 
     def _shaken(self, sock: ssl.SSLSocket) -> None:
         results = self._load.results
@@ -157,84 +214,235 @@ class Connection:
 
     def ask(self, due: float | None = None) -> None:
         """Send the request. `due`: when it should have been sent, if that was not now."""
-        assert self.plan.workload is not None
+        plan, load = self.plan, self._load
+        assert plan.workload is not None
         self.state = State.ANSWERING
         self._first = None
-        self._answer = Answer(self.plan.workload)
-        if self.plan.tagged:
-            self._tag = self._load.next_tag()
-        self._sent = time.monotonic() if due is None else due
-        self._load.asked += 1
-        if not self.plan.reads:
-            self._load.watch(self, select.EPOLLRDHUP)  # what it will not read must not wake it
-        self.sock.send(self.plan.workload.request(self._tag))
+        self._last = 0.0
+        self._answer = Answer(plan.workload)
+        if plan.tagged:
+            self._tag = load.next_tag()
+        now = time.monotonic()
+        load.asked += 1
+        if due is None:
+            load.came_due(now)
+        elif due >= load.since:
+            load.results.waited.add(now - due)
+        self._sent = now if due is None else due
+        self._unsent = plan.workload.request(self._tag, plan.caller.headers if plan.caller else b"")
+        try:
+            self._send()
+        except (ssl.SSLError, OSError) as error:
+            self._fail(f"sending: {_said(error)}")
 
-    def _read(self) -> None:
-        data = self.sock.recv(_RECORD)
+    def _send(self) -> None:
+        """What is left of the request, as far as the kernel takes it."""
+        try:
+            while self._unsent:
+                sent = self.sock.send(self._unsent)
+                self._unsent = self._unsent[sent:] if sent < len(self._unsent) else b""
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError, BlockingIOError):
+            if self.state is not State.SENDING:
+                self.state = State.SENDING
+                self._load.watch(self, CONNECTING)
+            return
+        if self.state is State.SENDING or self.plan.narrow:
+            # what it will not read must not wake it
+            self._load.watch(self, READING if self.plan.reads else select.EPOLLRDHUP)
+        self.state = State.ANSWERING
+
+    def _closed_idle(self) -> None:
+        """A server may close a connection that no one uses; anything else that comes is wrong."""
+        if self.sock.recv(_RECORD):
+            raise Wrong("bytes after the end")
+        self.close()
+        self._source.over(self, failed=False)
+
+    # An answer.
+
+    def _take(self, data: bytes) -> None:
+        """What was read. Hot: once an event."""
         if not data:
             raise ConnectionError
         answer = self._answer
         assert answer is not None
         seen = answer.events
         done = answer.feed(data)
-        if answer.events != seen:
-            self._progress(seen, answer.events, time.monotonic())
+        come = answer.events
+        if come != seen:
+            now = time.monotonic()
+            if seen:
+                results = self._load.results
+                results.events += come - seen
+                if not self.plan.pace:
+                    results.between_events.add(now - self._last)
+                    if come - seen > 1:
+                        results.between_events.nought(come - seen - 1)
+                    interval = self.plan.interval
+                    if interval:
+                        origin = now - (come - 1) * interval  # events of one read have the lateness of the last
+                        if origin < self._origin:
+                            self._origin = origin
+                        results.late.add(origin - self._origin)
+                self._last = now
+            else:
+                self._begun(come, now)
+            if self.plan.leave_after and come >= self.plan.leave_after:
+                self._leave(come)
+        elif not self._last:
+            self._first_byte(time.monotonic())
         if done:
             self._answered(answer)
 
-    def _progress(self, seen: int, come: int, now: float) -> None:
-        """Events have come whole; those of one read have the lateness of the last."""
-        results = self._load.results
-        results.events += come - seen
-        origin = now - (come - 1) * self.plan.interval
-        if not seen:
-            assert self._sent is not None
-            self._first = now
-            results.first_byte.add(now - self._sent)
-            self._origin = origin
-        elif self.plan.interval:
-            if origin < self._origin:
-                self._origin = origin
-            results.late.add(origin - self._origin)
-        if self.plan.leave_after and come >= self.plan.leave_after:
-            self._leave()
+    def _first_byte(self, now: float) -> None:
+        self._last = now
+        if self._counts:
+            self._load.results.first_byte.add(now - self._due)
 
-    def _leave(self) -> None:
+    def _begun(self, come: int, now: float) -> None:
+        """The first events are there."""
+        if not self._last:
+            self._first_byte(now)
+        results = self._load.results
+        results.events += come
+        results.between_events.nought(come - 1)
+        self._first = self._last = now
+        self._origin = now - (come - 1) * self.plan.interval
+        if self._counts:
+            results.ttft.add(now - self._due)
+            self._tally()[1].add(now - self._due)
+
+    @property
+    def _due(self) -> float:
+        assert self._sent is not None
+        return self._sent
+
+    @property
+    def _counts(self) -> bool:
+        """Whether the request is one of those that are measured, by when it was due."""
+        return self._due >= self._load.since
+
+    def _tally(self) -> tuple[Tally, Histogram]:
+        load = self._load
+        return load.results.tally(int(self._due - load.since))
+
+    def _leave(self, come: int) -> None:
         if self._tag is not None:
             self._load.left[self._tag] = time.time()
         if self.plan.farewell and isinstance(self.sock, ssl.SSLSocket):
             with contextlib.suppress(ssl.SSLError, OSError):
                 self.sock.unwrap()
+        self._load.results.left += 1
+        self._partly(come)
+        if self._counts:
+            self._tally()[0].left += 1
+        self._tell("", left=True)
+        self._sent = None
         self.close()
-        self._load.finished(self)
+        self._source.over(self, failed=False)
+
+    def _partly(self, come: int) -> None:
+        """Account for the tokens of a stream that ends before its end."""
+        assert self.plan.workload is not None
+        self._load.results.beside += max(0, min(come - _LEAD, self.plan.workload.tokens)) - come
 
     def _answered(self, answer: Answer) -> None:
-        results = self._load.results
+        if self.state is State.CLOSED:
+            return  # it has left with its last event
+        results, now = self._load.results, time.monotonic()
+        assert self.plan.workload is not None
         results.answers += 1
+        results.beside += self.plan.workload.tokens - answer.events
+        if self._counts:
+            tally, ttft = self._tally()
+            tally.answered += 1
+            results.last_byte.add(now - self._due)
+            if not answer.events:
+                ttft.add(now - self._due)
         if not answer.events:
-            assert self._sent is not None
-            self._first = time.monotonic()
-            results.first_byte.add(self._first - self._sent)
+            self._first = now
         self._tell("")
         self._sent = None
-        if self.state is State.ANSWERING:  # it may have left with its last event
-            self.state = State.IDLE
-            self._load.finished(self)
+        self._free(failed=False, closes=answer.closes or bool(self._unsent))
 
-    def _tell(self, wrong: str) -> None:
+    def _free(self, *, failed: bool, closes: bool) -> None:
+        """Between two requests, if the server lets it be."""
+        if closes:
+            self.close()
+        else:
+            self.state = State.IDLE
+            if self.plan.narrow:
+                self._load.watch(self, READING)
+        self._source.over(self, failed=failed)
+
+    # One who reads slowly, or not at all.
+
+    def _sip(self, mask: int) -> None:
+        """Read a little and rest, as long as that little is worth."""
+        pace = self.plan.pace
+        if not self.plan.reads:
+            if mask & (_GONE | select.EPOLLRDHUP):
+                self._turned_out()
+            return
+        data = self.sock.recv(min(_RECORD, max(1, int(pace * _SIP))))
+        self._load.watch(self, 0)
+        self._load.at(time.monotonic() + len(data) / pace, self._thirsty)
+        self._take(data)
+
+    def _thirsty(self) -> None:
+        """Rested: what TLS has already taken from the socket wakes no one, so it is tried first."""
+        if self.state is State.ANSWERING:
+            self._load.watch(self, READING)
+            self.ready(0)
+
+    def _turned_out(self) -> None:
+        self._load.results.turned_out += 1
+        self._tell("turned out")
+        self._sent = None
+        self.close()
+        self._source.over(self, failed=True)
+
+    # Ends.
+
+    def _tell(self, wrong: str, *, left: bool = False) -> None:
         """Say how a request went, to whoever keeps an account of each."""
         if self._load.told is None or self._sent is None:
             return
         answer = self._answer
         head = b"" if answer is None else answer.head
-        self._load.told(Asked(self.plan, self._sent, self._first, time.monotonic(), wrong, head))
+        self._load.told(Asked(self.plan, self._sent, self._first, time.monotonic(), wrong, head, left))
 
-    def _fail(self, kind: str) -> None:
+    def _fail(self, kind: str, *, whole: bool = False) -> None:
+        """`whole`: with a whole answer, so that the connection is still good."""
+        load, results = self._load, self._load.results
         self._tell(kind)
-        self._load.results.errors[kind] += 1
-        self._load.failed[self.port] = kind
-        self.close()
-        self._load.finished(self, failed=True)
+        results.wrong(kind)
+        load.failed[self.port] = kind
+        if self._sent is not None:
+            self._judge(kind)
+        self._sent = None
+        if whole and not self._unsent:
+            self._free(failed=True, closes=False)
+        else:
+            self.close()
+            self._source.over(self, failed=True)
+
+    def _judge(self, kind: str) -> None:
+        """Of a request that went wrong: a refusal, an answer that broke off, or no answer."""
+        answer, results = self._answer, self._load.results
+        head = b"" if answer is None else answer.head.lower()
+        tally = self._tally()[0] if self._counts else Tally()
+        if kind in _REFUSALS and b"\r\nx-penstock-backend:" not in head:
+            results.refused += 1
+            tally.refused += 1
+            results.untold += b"\r\nretry-after" not in head
+        elif head.startswith(b"http/1.1 200"):
+            results.broken += 1
+            tally.broken += 1
+        else:
+            tally.failed += 1
+        if answer is not None and answer.events:
+            self._partly(answer.events)
 
     def give_up(self) -> None:
         """Close; what was asked and not answered failed."""

@@ -1,27 +1,26 @@
 """The engine: clients on one epoll, lean enough to share a core with the mock.
 
-Closed loop: a client asks again when it has its answer. Open loop: requests fall due at a constant rate whatever became
-of the earlier ones, and their times count from when they were due, so that a proxy that falls behind cannot hide it.
-The resolution of both is epoll's millisecond.
+Closed loop: a client asks again when it has its answer. Open loop: requests fall due by a schedule whatever became of
+the earlier ones, and their times count from when they were due, so that a proxy that falls behind cannot hide it.
 """
 
+import heapq
 import random
 import select
 import socket
 import ssl
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from itertools import count, cycle
-
-import msgspec
+from itertools import count, cycle, repeat
 
 from bench.load.connection import CONNECTING, Asked, Connection, Plan, State
+from bench.load.identities import Caller, Contexts
 from bench.load.results import Results
+from bench.load.source import Closed, Open
 
-_BREATH = 0.01  # before a client that failed is replaced
-_BACKLOG = 100_000
 _BATCH = 256
+_EXACT = 0.002  # seconds before something is due from which on epoll's millisecond is too coarse
+_SELECTABLE = 1024  # descriptors that select can wait for
 
 
 class Target:
@@ -35,39 +34,32 @@ class Target:
         self.context.load_verify_locations(root)
         if certificate is not None:
             self.context.load_cert_chain(*certificate)
-
-
-class _Offer(msgspec.Struct):
-    """Requests at a rate, over at most so many connections; `turns` says what the next one asks for."""
-
-    plans: tuple[Plan, ...]
-    turns: Iterator[Plan]
-    every: float
-    next: float
-    connections: int
-    backlog: deque[tuple[float, Plan]]
+        self.contexts = Contexts(root)
 
 
 class Load:
     """Clients against one target; they live while `run` or `finish` does.
 
     `asked` counts the requests sent. `failed` says by local port why a connection failed, `left` the Unix times at
-    which tagged requests were left. `told`, where it is set, hears of every request that is over.
+    which tagged requests were left. `told`, where it is set, hears of every request that is over. Of requests that were
+    due before `since` (monotonic) no times are kept, and `results.tallies` count their seconds from there. `results`
+    can be replaced at any time, to count anew. `ending`: no client asks again.
     """
 
     def __init__(self, target: Target) -> None:
         self.target = target
         self.results = Results()
+        self.since = 0.0
         self.asked = 0
         self.left: dict[str, float] = {}
         self.failed: dict[int, str] = {}
         self.told: Callable[[Asked], None] | None = None
-        self._again = True
+        self.ending = False
         self._epoll = select.epoll()
         self._by_fd: dict[int, Connection] = {}
-        self._breathing: deque[tuple[float, Plan]] = deque()
-        self._offer: _Offer | None = None
-        self._idle: list[Connection] = []
+        self._timers: list[tuple[float, int, Callable[[], None]]] = []
+        self._timer = count()
+        self._opened: list[Open] = []
         self._tags = count()
 
     # What is to be done.
@@ -76,46 +68,65 @@ class Load:
         """Add clients, closed loop, over about `ramp` seconds, at odd moments: even ones would keep them in step."""
         moments = random.Random(0)
         for _ in range(clients):
-            Connection(self, plan)
+            Closed(self, repeat(plan)).begin()
             self.run(moments.uniform(0, 2 * ramp / clients))
+
+    def follow(self, arrivals: Iterator[tuple[float, Plan]], connections: int) -> None:
+        """From now on what `arrivals` say falls due when (monotonic, in order), over at most so many connections."""
+        self._opened.append(Open(self, arrivals, connections))
 
     def offer(self, rate: float, plan: Plan | Sequence[Plan], connections: int) -> None:
         """From now on requests fall due at `rate` a second, over at most `connections`; of several plans, in turn."""
         plans = (plan,) if isinstance(plan, Plan) else tuple(plan)
-        self._offer = _Offer(plans, cycle(plans), 1 / rate, time.monotonic(), connections, deque())
+        now = time.monotonic()
+        self.follow(((now + number / rate, one) for number, one in enumerate(cycle(plans))), connections)
+
+    def at(self, when: float, what: Callable[[], None]) -> None:
+        """Do something at a time (monotonic)."""
+        heapq.heappush(self._timers, (when, next(self._timer), what))
 
     def run(self, seconds: float) -> None:
         """Serve the clients for a time."""
-        until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0:
-            for fd, mask in self._epoll.poll(min(left, self._next_due()), _BATCH):
-                connection = self._by_fd.get(fd)
+        self.run_until(time.monotonic() + seconds)
+
+    def run_until(self, moment: float) -> None:
+        """Serve the clients up to a monotonic time."""
+        timers, by_fd = self._timers, self._by_fd
+        while (now := time.monotonic()) < moment:
+            while timers and timers[0][0] <= now:
+                heapq.heappop(timers)[2]()
+                now = time.monotonic()
+            due = timers[0][0] if timers and timers[0][0] < moment else moment
+            for fd, mask in self._wait(max(0.0, due - now)):
+                connection = by_fd.get(fd)
                 if connection is not None:
                     connection.ready(mask)
-            if self._breathing or self._offer is not None:
-                self._fall_due(time.monotonic())
 
     def finish(self, seconds: float) -> int:
-        """Let what is under way come to its end, for at most so long; how many clients were still waiting."""
-        self._again = False
-        self._breathing.clear()
-        self._offer = None
+        """Let what is under way come to its end, for at most so long; how many requests still had none."""
+        self.ending = True
+        for one in self._opened:
+            one.stop()
         for connection in list(self._by_fd.values()):
-            if connection.state is State.IDLE:
+            if connection.state is State.IDLE or not connection.plan.reads:
                 connection.close()
         until = time.monotonic() + seconds
-        while self._by_fd and time.monotonic() < until:
+        while (self._by_fd or self._waiting) and time.monotonic() < until:
             self.run(0.05)
-        return len(self._by_fd)
+        return len(self._by_fd) + self._waiting
 
     def abandon(self) -> None:
-        """Give up on what is under way: it counts as never answered."""
-        self._again = False
+        """Give up on what is under way: it counts as never answered, and what could not even be sent as that."""
+        self.ending = True
+        for one in self._opened:
+            one.stop()
+            for due in one.drop():
+                self.lost(due, "never sent")
         for connection in list(self._by_fd.values()):
             connection.give_up()
 
     def close(self) -> None:
-        self._again = False
+        self.ending = True
         for connection in list(self._by_fd.values()):
             connection.close()
         self._epoll.close()
@@ -129,7 +140,7 @@ class Load:
         """The local ports of all open connections."""
         return {connection.port for connection in self._by_fd.values()}
 
-    # What connections ask for.
+    # What connections and their sources ask for.
 
     def register(self, connection: Connection) -> None:
         self._by_fd[connection.fd] = connection
@@ -142,66 +153,34 @@ class Load:
         if self._by_fd.pop(connection.fd, None) is not None:
             self._epoll.unregister(connection.fd)
 
+    def context_of(self, caller: Caller | None) -> ssl.SSLContext:
+        return self.target.context if caller is None else self.target.contexts.of(caller.pair)
+
     def next_tag(self) -> str:
         return f"bench-{next(self._tags)}"
 
-    def finished(self, connection: Connection, *, failed: bool = False) -> None:
-        """The connection has its answer, or is closed."""
-        if not self._again:
-            connection.close()
-        elif self._offer is not None and connection.plan in self._offer.plans:
-            self._freed(connection, self._offer)
-        elif failed and not connection.plan.returns:
-            return
-        elif failed:
-            self._breathing.append((time.monotonic() + _BREATH, connection.plan))
-        elif connection.state is State.CLOSED:
-            Connection(self, connection.plan)
-        else:
-            connection.ask()
+    def came_due(self, due: float) -> None:
+        """A request is due, or is sent because its client has nothing better to do."""
+        self.results.asked += 1
+        if due >= self.since:
+            self.results.tally(int(due - self.since))[0].asked += 1
 
-    def _freed(self, connection: Connection, offer: _Offer) -> None:
-        if connection.state is not State.CLOSED:
-            if offer.backlog:
-                due, connection.plan = offer.backlog.popleft()
-                connection.ask(due)
-            else:
-                self._idle.append(connection)
-        elif offer.backlog:
-            due, plan = offer.backlog.popleft()
-            Connection(self, plan, due)
+    def lost(self, due: float, kind: str) -> None:
+        """A request that was due was never sent."""
+        self.results.wrong(kind)
+        if due >= self.since:
+            self.results.tally(int(due - self.since))[0].failed += 1
 
     # Time.
 
-    def _next_due(self) -> float:
-        """Seconds until something falls due."""
-        if not self._breathing and self._offer is None:
-            return 3600.0
-        due = self._breathing[0][0] if self._breathing else float("inf")
-        if self._offer is not None:
-            due = min(due, self._offer.next)
-        return max(0.0, due - time.monotonic())
+    @property
+    def _waiting(self) -> int:
+        return sum(one.waiting for one in self._opened)
 
-    def _fall_due(self, now: float) -> None:
-        while self._breathing and self._breathing[0][0] <= now:
-            Connection(self, self._breathing.popleft()[1])
-        offer = self._offer
-        while offer is not None and offer.next <= now:
-            self._place(offer, offer.next)
-            offer.next += offer.every
-
-    def _place(self, offer: _Offer, due: float) -> None:
-        """Give a request that is due to a connection: an idle one, a new one, or the next to come free."""
-        plan = next(offer.turns)
-        while self._idle:
-            connection = self._idle.pop()
-            if connection.state is State.IDLE:
-                connection.plan = plan
-                connection.ask(due)
-                return
-        if len(self._by_fd) < offer.connections:
-            Connection(self, plan, due)
-        elif len(offer.backlog) < _BACKLOG:
-            offer.backlog.append((due, plan))
-        else:
-            self.results.errors["overrun"] += 1
+    def _wait(self, seconds: float) -> list[tuple[int, int]]:
+        """What is ready, once something is, or after so long: to the microsecond, where that is near."""
+        if seconds > _EXACT:
+            return self._epoll.poll(seconds - _EXACT / 2, _BATCH)
+        if self._epoll.fileno() < _SELECTABLE and not select.select((self._epoll,), (), (), seconds)[0]:
+            return []
+        return self._epoll.poll(0, _BATCH)

@@ -5,7 +5,7 @@ from itertools import accumulate
 
 import msgspec
 
-from bench.mock.answers import chat_answer, chat_stream
+from bench.mock.answers import chat_answer, chat_stream, embeddings_answer
 
 MODEL = "gpt-4o"
 PROMPT = "Tell me how the water gets from the dam to the turbines. " * 4
@@ -17,7 +17,8 @@ class Workload(msgspec.Struct, frozen=True):
     """`head` and `body` are sent as they are. `payload` is the answer's whole body.
 
     `ends` are the offsets its events end at, and `frames` the events as chunks of their own (RFC 9112 section 7.1),
-    which is how they are expected to arrive. Both are empty for an answer that is not streamed.
+    which is how they are expected to arrive. Both are empty for an answer that is not streamed. `tokens`: of the
+    completion.
     """
 
     head: bytes
@@ -25,48 +26,72 @@ class Workload(msgspec.Struct, frozen=True):
     payload: bytes
     ends: tuple[int, ...] = ()
     frames: tuple[bytes, ...] = ()
+    tokens: int = 0
 
-    def request(self, tag: str | None = None) -> bytes:
-        """The request's bytes; with a tag, they carry it in the header `TAG`."""
-        if tag is None:
-            return b"%b\r\n%b" % (self.head, self.body)
-        return b"%b%b: %b\r\n\r\n%b" % (self.head, TAG.encode(), tag.encode(), self.body)
+    def request(self, tag: str | None = None, headers: bytes = b"") -> bytes:
+        """The request's bytes; with a tag, they carry it in the header `TAG`. `headers`: further lines, each ended."""
+        if tag is not None:
+            headers = b"%b%b: %b\r\n" % (headers, TAG.encode(), tag.encode())
+        return b"%b%b\r\n%b" % (self.head, headers, self.body)
+
+    @property
+    def weight(self) -> int:
+        """About the bytes of memory that it takes; equal events are one object."""
+        return len(self.head) + len(self.body) + len(self.payload) + 48 * len(self.ends) + 8192
 
 
-def _head(host: str, model: str, headers: dict[str, str], length: int) -> bytes:
-    lines = [
-        f"POST /openai/deployments/{model}/chat/completions?api-version=2024-10-21 HTTP/1.1",
+def lines(headers: dict[str, str]) -> bytes:
+    """Header lines, each ended."""
+    return "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode("latin-1")
+
+
+def _head(host: str, model: str, headers: dict[str, str], length: int, operation: str = "chat/completions") -> bytes:
+    fixed = [
+        f"POST /openai/deployments/{model}/{operation}?api-version=2024-10-21 HTTP/1.1",
         f"host: {host}",
         "accept: application/json",
         "content-type: application/json",
         "user-agent: bench",
         f"content-length: {length}",
-        *(f"{name}: {value}" for name, value in headers.items()),
     ]
-    return ("\r\n".join(lines) + "\r\n").encode()
+    return ("\r\n".join(fixed) + "\r\n").encode() + lines(headers)
 
 
-def plain(host: str, headers: dict[str, str], tokens: int = 16, model: str = MODEL) -> Workload:
+def prompt_of(size: int) -> str:
+    """A prompt of so many bytes."""
+    return (PROMPT * (size // len(PROMPT) + 1))[:size]
+
+
+def plain(host: str, headers: dict[str, str], tokens: int = 16, model: str = MODEL, prompt: str = PROMPT) -> Workload:
     """A chat completion, not streamed."""
-    asked = {"messages": [{"role": "user", "content": PROMPT}], "max_tokens": tokens}
+    asked = {"messages": [{"role": "user", "content": prompt}], "max_tokens": tokens}
     body = json.dumps(asked).encode()
-    return Workload(_head(host, model, headers, len(body)), body, chat_answer(asked, model))
+    return Workload(_head(host, model, headers, len(body)), body, chat_answer(asked, model), tokens=tokens)
 
 
-def stream(host: str, headers: dict[str, str], tokens: int, model: str = MODEL) -> Workload:
+def embeddings(host: str, headers: dict[str, str], model: str = MODEL, prompt: str = PROMPT) -> Workload:
+    """The embedding of a text."""
+    asked = {"input": prompt}
+    body = json.dumps(asked).encode()
+    return Workload(_head(host, model, headers, len(body), "embeddings"), body, embeddings_answer(asked, model))
+
+
+def stream(host: str, headers: dict[str, str], tokens: int, model: str = MODEL, prompt: str = PROMPT) -> Workload:
     """A streamed chat completion that asks for its usage, so that its bytes are the same with and without a gateway."""
     asked = {
-        "messages": [{"role": "user", "content": PROMPT}],
+        "messages": [{"role": "user", "content": prompt}],
         "max_tokens": tokens,
         "stream": True,
         "stream_options": {"include_usage": True},
     }
     body = json.dumps(asked).encode()
     events = chat_stream(asked, model)
+    framed = {event: b"%x\r\n%b\r\n" % (len(event), event) for event in set(events)}
     return Workload(
         _head(host, model, headers, len(body)),
         body,
         b"".join(events),
         tuple(accumulate(map(len, events))),
-        tuple(b"%x\r\n%b\r\n" % (len(event), event) for event in events),
+        tuple(framed[event] for event in events),
+        tokens,
     )

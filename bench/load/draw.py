@@ -1,0 +1,141 @@
+"""What each request is, and whose: a pure function of the job and the request's number, so that the same job asks for
+the same, over however many processes.
+
+Sizes come from a deck: for each mix up to 64 pairs of a prompt's and a completion's, spread evenly over what is asked
+for, and made before the load begins. So drawing one costs no more than looking it up, and memory is bounded.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+
+from bench.failure import BenchError
+from bench.load.connection import Plan
+from bench.load.identities import Caller, caller_of
+from bench.load.job import Job, Mix
+from bench.load.workload import Workload, embeddings, plain, prompt_of, stream
+
+_DECK = 64
+_DECK_BYTES = 64 << 20
+_MASK = (1 << 64) - 1
+_GOLDEN = 0x9E3779B97F4A7C15  # 2⁶⁴ by the golden ratio: its multiples fill the range as evenly as can be
+
+
+def bits(seed: int, number: int) -> int:
+    """64 random bits for a number: SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators)."""
+    z = (seed + (number + 1) * _GOLDEN) & _MASK
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK
+    return z ^ (z >> 31)
+
+
+def _even(number: int) -> float:
+    """From 0 to 1, spread evenly however many are asked for."""
+    return ((number * _GOLDEN) & _MASK) / 2**64
+
+
+class Choice:
+    """One of several by weight. Raises `BenchError` where no weight is above 0."""
+
+    def __init__(self, weights: Sequence[float], what: str) -> None:
+        if not weights or min(weights) < 0 or not sum(weights):
+            raise BenchError(f"{what}: none can be chosen; give weights above 0")
+        total = sum(weights)
+        self._ends = [end / total for end in accumulate(weights)]
+
+    def at(self, place: float) -> int:
+        """Of a place from 0 to 1."""
+        return min(bisect_right(self._ends, place), len(self._ends) - 1)
+
+
+class Kind:
+    """A mix, ready to be asked for: its deck, and who may ask."""
+
+    def __init__(self, mix: Mix, index: int, host: str, callers: Sequence[Caller], weights: Sequence[float]) -> None:
+        self.mix = mix
+        self.index = index
+        wanted = [place for place, one in enumerate(callers) if not mix.identities or one.client in mix.identities]
+        missing = set(mix.identities) - {one.client for one in callers}
+        if missing:
+            raise BenchError(f"mixes[{index}].identities: '{min(missing)}' is no identity; name one of the job's")
+        self.callers = [callers[place] for place in wanted]
+        self.choice = Choice([weights[place] for place in wanted], f"mixes[{index}].identities")
+        self.deck: list[Workload | None] = [None] if mix.kind == "handshake" else list(_deck(mix, host))
+
+    def plan(self, caller: Caller, random: int) -> Plan:
+        """The card and whether its client leaves come from the random bits."""
+        mix = self.mix
+        leaves = mix.leaves and ((random >> 40) & 0xFFFF) / 0x10000 < mix.leaves
+        return Plan(
+            workload=self.deck[(random & 0xFFFF) % len(self.deck)],
+            interval=mix.interval,
+            reads=mix.reads != "never",
+            pace=0.0 if mix.reads == "never" else mix.reads,
+            leave_after=mix.leave_after if leaves else 0,
+            caller=caller,
+            mix=self.index,
+        )
+
+
+class Draw:
+    """Raises `BenchError` for a job of which nothing can be drawn."""
+
+    def __init__(self, job: Job, host: str) -> None:
+        self.callers = [caller_of(identity) for identity in job.identities] or [Caller("")]
+        weights = [identity.weight for identity in job.identities] or [1.0]
+        self._seed = job.seed
+        self._clients = job.arrivals.clients
+        self._kinds = [Kind(mix, index, host, self.callers, weights) for index, mix in enumerate(job.mixes)]
+        self._choice = Choice([mix.share for mix in job.mixes], "mixes")
+
+    def request(self, number: int) -> Plan:
+        """Of an open loop: what falls due as number so-and-so."""
+        kind = self._kinds[self._choice.at(bits(self._seed, 2 * number) / 2**64)]
+        random = bits(self._seed, 2 * number + 1)
+        return kind.plan(kind.callers[kind.choice.at((random >> 16 & 0xFFFFFF) / 0x1000000)], random)
+
+    def client(self, number: int) -> Iterator[Plan]:
+        """Of a closed loop: all that client number so-and-so asks for. It stays with one mix, and is one identity."""
+        kind = self._kinds[self._choice.at((number + 0.5) / self._clients)]
+        caller = kind.callers[kind.choice.at(_even(number + 1))]
+        turn = 0
+        while True:
+            yield kind.plan(caller, bits(self._seed + number + 1, turn))
+            turn += 1
+
+
+def _deck(mix: Mix, host: str) -> Iterator[Workload]:
+    sizes = list(dict.fromkeys(_sizes(mix)))
+    heaviest = 0
+    for number, (prompt, tokens) in enumerate(sizes):
+        workload = workload_of(mix, host, prompt, tokens)
+        heaviest = max(heaviest, workload.weight)
+        yield workload
+        if (number + 2) * heaviest > _DECK_BYTES:
+            return
+
+
+def _sizes(mix: Mix) -> Iterator[tuple[int, int]]:
+    """Pairs that fill both ranges evenly, and each other's (the R2 sequence)."""
+    for number in range(_DECK):
+        yield (
+            _between(mix.prompt, (0.5 + number * 0.7548776662466927) % 1),
+            _between(mix.tokens, (0.5 + number * 0.5698402909980532) % 1),
+        )
+
+
+def _between(limits: tuple[int, int], place: float) -> int:
+    least, most = limits
+    return least + int(place * (most - least + 1))
+
+
+def workload_of(mix: Mix, host: str, prompt: int, tokens: int) -> Workload:
+    """What is asked of a mix's kind, at these sizes."""
+    text = prompt_of(prompt)
+    match mix.kind:
+        case "embeddings":
+            return embeddings(host, {}, mix.model, text)
+        case "plain":
+            return plain(host, {}, tokens, mix.model, text)
+        case _:
+            return stream(host, {}, tokens, mix.model, text)

@@ -1,0 +1,206 @@
+"""What a job came to: all results, rates, what the generator itself has cost, and every second of it. Pure."""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import msgspec
+
+from bench.load.histogram import Histogram
+from bench.load.results import HISTOGRAMS, Results, Tally
+from bench.report.stored import Second
+
+_SEALED_AFTER = 60  # s after which a second's times are percentiles and no histogram any more
+
+Watch = Callable[[Second], None]
+"""Hears of each second when it is over: what happened in it, whenever that was due."""
+
+
+class Own(msgspec.Struct, frozen=True, kw_only=True):
+    """What the generator cost, all its processes together: all of it by request, and all of it by event."""
+
+    cpu_seconds: float
+    cpu_share: float
+    cpu_us_per_request: float
+    cpu_us_per_event: float
+    processes: int = 1
+
+
+class Rates(msgspec.Struct, frozen=True, kw_only=True):
+    """What came each second, over all of the measured time."""
+
+    asked: float
+    answers: float
+    events: float
+    tokens: float
+    handshakes: float
+
+
+class Outcome:
+    """`seconds` is the measured time, which rates and costs are of. `results` hold also what came of its requests
+    afterwards; `unfinished` of them had no end when it was no longer waited for. `timeline` has requests by the second
+    in which they were due, events and everything else by that in which they came.
+    """
+
+    def __init__(self, seconds: float, results: Results, unfinished: int, rates: Rates, own: Own) -> None:
+        self.seconds = seconds
+        self.results = results
+        self.unfinished = unfinished
+        self.rates = rates
+        self.own = own
+        self.timeline: tuple[Second, ...] = ()
+
+    def figures(self) -> dict[str, float]:
+        """By name, the unit at its end; of what was not seen, nothing."""
+        results = self.results
+        found = {f"{name}_per_second": float(rate) for name, rate in msgspec.structs.asdict(self.rates).items()}
+        for name in HISTOGRAMS:
+            for figure, value in results.histogram(name).summary().items():
+                if figure != "count" and results.histogram(name).count:
+                    found[f"{name}_{figure}"] = value
+        for name in ("answers", "events", "tokens", "handshakes", "asked", "refused", "broken", "left", "turned_out"):
+            found[name] = getattr(results, name)
+        return found | {
+            "errors": results.failed,
+            "unfinished": self.unfinished,
+            **{f"generator_{name}": value for name, value in msgspec.structs.asdict(self.own).items()},
+        }
+
+    def histograms(self) -> dict[str, str]:
+        """Those that have something to show, in microseconds: HdrHistogram's compressed V2 encoding, base64."""
+        there = {name: self.results.histogram(name) for name in HISTOGRAMS}
+        return {name: histogram.encoded() for name, histogram in there.items() if histogram.count}
+
+
+class Timeline:
+    """Seconds as they fill. Memory: a few numbers for each, and histograms of the last minute's."""
+
+    def __init__(self) -> None:
+        self._happened: list[Second] = []
+        self._due: dict[int, tuple[Tally, Histogram]] = {}
+        self._sealed: dict[int, tuple[float | None, float | None]] = {}
+
+    def add(self, tallies: Mapping[int, tuple[Tally, Histogram]]) -> None:
+        for second, (tally, ttft) in tallies.items():
+            own, own_ttft = self._due.setdefault(second, (Tally(), Histogram()))
+            own.add(tally)
+            if second not in self._sealed:
+                own_ttft.merge(ttft)
+
+    def happened(self, second: Second) -> None:
+        """A second is over."""
+        self._happened.append(second)
+        old = second.at - _SEALED_AFTER
+        if old in self._due and old not in self._sealed:
+            tally, ttft = self._due[old]
+            self._sealed[old] = _percentiles(ttft)
+            self._due[old] = tally, Histogram()
+
+    def seconds(self) -> tuple[Second, ...]:
+        return tuple(self._second(second) for second in self._happened)
+
+    def _second(self, happened: Second) -> Second:
+        tally, ttft = self._due.get(happened.at, (Tally(), Histogram()))
+        p50, p99 = self._sealed.get(happened.at) or _percentiles(ttft)
+        return msgspec.structs.replace(
+            happened,
+            asked=tally.asked,
+            answered=tally.answered,
+            refused=tally.refused,
+            failed=tally.failed,
+            broken=tally.broken,
+            ttft_p50=p50,
+            ttft_p99=p99,
+            more=happened.more | {"left": float(tally.left)},
+        )
+
+
+class Spent(NamedTuple):
+    """What was counted, up to a moment."""
+
+    answers: int
+    events: int
+    tokens: int
+    handshakes: int
+    asked: int
+    cpu: float
+
+
+class Account:
+    """Adds up what comes from the processes of a job, from `began` (monotonic) on."""
+
+    def __init__(self, began: float, processes: int = 1) -> None:
+        self.began = began
+        self.results = Results()
+        self._processes = processes
+        self._timeline = Timeline()
+        self._cpu = 0.0
+        self._window: tuple[float, Spent] | None = None
+
+    def add(self, results: Results, cpu: float) -> None:
+        """What was counted since the last time, and the seconds of CPU that it took."""
+        self._timeline.add(results.tallies)
+        results.tallies = {}
+        self.results.merge(results)
+        self._cpu += cpu
+
+    def second(self, at: int, results: Results, clients: int, cpu: float) -> Second:
+        """A second is over, in which all this was counted; to be asked before it is added."""
+        ttft = Histogram()
+        for _, times in results.tallies.values():
+            ttft.merge(times)
+        p50, p99 = _percentiles(ttft)
+        more = {"tokens": results.tokens, "left": results.left, "handshakes": results.handshakes, "open": clients}
+        second = Second(
+            at=at,
+            asked=results.asked,
+            answered=results.answers,
+            refused=results.refused,
+            failed=max(0, results.failed - results.refused - results.broken),
+            broken=results.broken,
+            events=results.events,
+            ttft_p50=p50,
+            ttft_p99=p99,
+            late_p99=_percentiles(results.late)[1],
+            more={name: float(value) for name, value in more.items()} | {"generator_cpu_share": cpu},
+        )
+        self._timeline.happened(second)
+        return second
+
+    def over(self, now: float) -> None:
+        """The measured time is over; what still comes is counted, and changes no rate."""
+        if self._window is None:
+            self._window = now - self.began, self._spent()
+
+    def outcome(self, now: float, unfinished: int) -> Outcome:
+        seconds, spent = self._window or (now - self.began, self._spent())
+        outcome = Outcome(
+            seconds, self.results, unfinished, _rates(spent, seconds), _own(spent, seconds, self._processes)
+        )
+        outcome.timeline = self._timeline.seconds()
+        return outcome
+
+    def _spent(self) -> Spent:
+        results = self.results
+        return Spent(results.answers, results.events, results.tokens, results.handshakes, results.asked, self._cpu)
+
+
+def _rates(spent: Spent, seconds: float) -> Rates:
+    return Rates(**{name: round(getattr(spent, name) / max(seconds, 1e-9), 3) for name in Rates.__struct_fields__})
+
+
+def _own(spent: Spent, seconds: float, processes: int) -> Own:
+    requests = spent.answers or spent.handshakes or spent.asked
+    return Own(
+        cpu_seconds=round(spent.cpu, 4),
+        cpu_share=round(spent.cpu / max(seconds, 1e-9), 3),
+        cpu_us_per_request=round(spent.cpu / max(1, requests) * 1e6, 2),
+        cpu_us_per_event=round(spent.cpu / max(1, spent.events) * 1e6, 2) if spent.events else 0.0,
+        processes=processes,
+    )
+
+
+def _percentiles(times: Histogram) -> tuple[float | None, float | None]:
+    """p50 and p99 in milliseconds, if there are any."""
+    if not times.count:
+        return None, None
+    return times.percentile(0.5) * 1000, times.percentile(0.99) * 1000
