@@ -15,7 +15,7 @@ from bench.failure import BenchError
 if TYPE_CHECKING:
     _Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
-_PHASES = "plain, queued, events, handshake, ttft, memory, soak1000"
+_PHASES = "plain, queued, events, handshake, latency, growth, memory, workers, ttft, soak1000"
 _FAULTS = "disconnects, slow, head, middle, killed"
 
 
@@ -111,16 +111,24 @@ def _add_compare(commands: "_Commands") -> None:
     compare = _command(
         commands,
         "compare",
-        "measure Penstock beside other proxies",
-        "python -m bench compare --with nginx --what plain,events,handshake --repeat 3",
+        "measure Penstock beside other proxies, and hold the ratios against bars",
+        "python -m bench compare --with nginx,envoy --what plain,events,handshake --out report",
     )
     add = compare.add_argument
-    add("--with", dest="peers", type=_names, default=("nginx",), metavar="LIST", help="of nginx; default: nginx")
-    add("--what", type=_names, default=("all",), metavar="LIST", help=f"of {_PHASES}; default: all")
-    add("--seconds", type=_amount, default=8.0, metavar="S", help="of each measurement (default: 8)")
-    add("--soak-seconds", type=_amount, default=60.0, metavar="S", help="of soak1000 (default: 60)")
-    add("--repeat", type=_positive, default=3, metavar="K", help="how often each (default: 3; soak1000: once)")
-    add("--json", type=Path, metavar="FILE", help="write every figure there too")
+    add("--with", dest="peers", type=_names, default=("nginx",), metavar="LIST", help="see `peers`; default: nginx")
+    add("--what", type=_names, metavar="LIST", help=f"of {_PHASES}; default: those with bars; all: all of them")
+    add("--seconds", type=_amount, metavar="S", help="of each measurement (default: 6)")
+    add("--soak-seconds", type=_amount, metavar="S", help="of soak1000 (default: 60)")
+    add("--repeat", type=_positive, metavar="K", help="how often each (default: 3; memory, soak1000: once)")
+    add("--events-per-second", type=_rate, metavar="R", help="of all streams together in growth (default: 16000)")
+    add(
+        "--quick",
+        action="store_true",
+        help="once, for two seconds each: to see that it works and about where it stands",
+    )
+    where = compare.add_mutually_exclusive_group()
+    where.add_argument("--json", type=Path, metavar="FILE", help="store everything that was measured in it")
+    where.add_argument("--out", type=Path, metavar="FOLDER", help="the same as run.json in it, and the tables")
     compare.set_defaults(run=_compare)
 
 
@@ -147,6 +155,13 @@ def _amount(text: str) -> float:
     value = float(text)
     if not 0 <= value < 1e6:
         raise argparse.ArgumentTypeError(f"{text} is not between 0 and a million")
+    return value
+
+
+def _rate(text: str) -> float:
+    value = _amount(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is less than 1")
     return value
 
 
@@ -185,18 +200,25 @@ def _load(arguments: argparse.Namespace) -> int:
 
 
 def _compare(arguments: argparse.Namespace) -> int:
-    from bench.compare.measure import PHASES
+    import msgspec
+
+    from bench.compare.phases import DEFAULT, KNOWN, QUICK, Sizes
     from bench.compare.run import Options, compare
     from bench.peers.known import PEERS
 
+    given = {
+        name: value
+        for name in ("seconds", "soak_seconds", "events_per_second")
+        if (value := getattr(arguments, name)) is not None
+    }
     return compare(
         Options(
             peers=_known(arguments.peers, tuple(name for name in PEERS if name != "penstock")),
-            what=_known(arguments.what, tuple(PHASES)),
-            seconds=arguments.seconds,
-            soak_seconds=arguments.soak_seconds,
-            repeat=arguments.repeat,
+            what=DEFAULT if arguments.what is None else _known(arguments.what, KNOWN),
+            sizes=msgspec.structs.replace(QUICK if arguments.quick else Sizes(), **given),
+            repeat=arguments.repeat or (1 if arguments.quick else 3),
             output=arguments.json,
+            folder=arguments.out,
         )
     )
 

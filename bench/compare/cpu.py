@@ -1,6 +1,7 @@
-"""CPU time and memory of processes, by the kernel's own account."""
+"""CPU time, memory and descriptors of processes, by the kernel's own account."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -20,7 +21,7 @@ def family(pid: int) -> list[int]:
     return found
 
 
-def cpu_seconds(pids: list[int]) -> float:
+def cpu_seconds(pids: Sequence[int]) -> float:
     """User and system time of all threads, in nanosecond steps (`/proc/PID/task/*/schedstat`)."""
     total = 0
     for pid in pids:
@@ -38,7 +39,7 @@ def busy_seconds() -> float:
     return (sum(fields) - fields[3] - fields[4]) / os.sysconf("SC_CLK_TCK")  # all but idle and iowait
 
 
-def memory_bytes(pids: list[int]) -> int:
+def memory_bytes(pids: Sequence[int]) -> int:
     """Proportional set size (`/proc/PID/smaps_rollup`): memory that processes share counts once."""
     total = 0
     for pid in pids:
@@ -47,6 +48,17 @@ def memory_bytes(pids: list[int]) -> int:
         except OSError:
             continue
         total += sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+    return total
+
+
+def descriptors(pids: Sequence[int]) -> int:
+    """How many files, sockets and the like they have open."""
+    total = 0
+    for pid in pids:
+        try:
+            total += len(os.listdir(f"/proc/{pid}/fd"))
+        except OSError:
+            continue
     return total
 
 

@@ -1,6 +1,10 @@
-"""The phases of a comparison, each the same for every proxy. A phase returns figures by name."""
+"""What can be measured of a proxy at work, each the same for every proxy. A measurement returns figures by name.
+
+Costs are CPU time of all the proxy's processes, by the kernel's own account, over what was done meanwhile.
+"""
 
 import contextlib
+import math
 import os
 import subprocess
 import sys
@@ -9,187 +13,285 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from bench.compare.cpu import busy_seconds, cpu_seconds, memory_bytes, pin
+from bench.compare.cpu import busy_seconds, cpu_seconds, descriptors, memory_bytes, pin
+from bench.compare.holding import held
+from bench.failure import BenchError
 from bench.load.connection import Plan
-from bench.load.engine import Load, Target
+from bench.load.engine import Load
 from bench.load.results import Results
 from bench.load.workload import plain, stream
+from bench.peers.peer import Access
 
 Figures = dict[str, float]
+CONNECTIONS = 16
 _TOKENS = 400
 _WARM = 1.0
 _SETTLED = 5.0  # s after which all connections are open, both ways, and none is made any more
+_OPENED_A_SECOND = 400  # connections, where there are thousands: about a core's worth of handshakes
+_A_WORKERS_RATE = 600  # plain requests a second: less than any machine's worker can do
+_PROBE = 3.0  # s
+_SPARE = 0.6  # of their core that mock and load may use where latency is measured
+_CROWD = 64  # connections over which requests arrive that wait for nobody
 
 
-class Scene(msgspec.Struct):
-    """What is measured: the way to the mock, the processes in between (none: direct), and the mock itself."""
+class Scene(msgspec.Struct, frozen=True, kw_only=True):
+    """Where something is measured: the way in, the way past the proxy, its processes (none: direct), and the mock's.
 
-    target: Target
-    mock: int
-    processes: list[int] = []
-    headers: dict[str, str] = {}
-
-
-class Phase(msgspec.Struct, frozen=True, kw_only=True):
-    """`run` measures for so many seconds; the mock waits `first` seconds and `between` its events.
-
-    `direct`: measured without a proxy as well. `once`: too long to be repeated.
+    `core` is the one that the proxy is bound to; None where it has several.
     """
 
-    run: Callable[[Scene, float], Figures]
+    access: Access
+    direct: Access
+    mock: int
+    processes: tuple[int, ...] = ()
+    core: int | None = None
+
+
+class Case(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing to measure, for so many seconds.
+
+    The mock waits `first` seconds and `between` its events. `spread`: the proxy has the core of mock and load as well
+    as its own. `measure` may raise `BenchError`.
+    """
+
+    measure: "Callable[[Scene, Case], Figures]"
+    seconds: float
+    streams: int = 0
+    workers: int = 1
+    spread: bool = False
     first: float = 0.0
     between: float = 0.0
-    direct: bool = False
-    once: bool = False
+
+    @property
+    def ramp(self) -> float:
+        """Seconds over which its streams begin."""
+        return max(2.0, self.streams / _OPENED_A_SECOND)
 
 
-class _Measured(msgspec.Struct):
-    """CPU in seconds: `ours` of mock and load, `all` of everything on the machine."""
+class _Account(msgspec.Struct, frozen=True):
+    """What was used, in seconds: of the clock; and of CPU by the proxy, by mock and load, and by everyone."""
 
-    results: Results
-    seconds: float
-    cpu: float
+    clock: float
+    proxy: float
     ours: float
-    all: float
+    everyone: float
 
-    def of(self, count: int, name: str) -> Figures:
-        """CPU for each of what was counted, the rate, and how busy everyone was."""
-        return {
-            f"cpu_us_per_{name}": self.cpu / max(1, count) * 1e6,
-            f"{name}s_per_second": count / self.seconds,
-            **self.shares(),
-            "errors": self.results.failed,
-        }
+    def since(self, before: "_Account") -> "_Account":
+        return _Account(
+            self.clock - before.clock,
+            self.proxy - before.proxy,
+            self.ours - before.ours,
+            self.everyone - before.everyone,
+        )
 
     def shares(self) -> Figures:
-        """Shares of a core. What others took makes figures worth less: run again when it is much."""
+        """Of a core. What others took makes figures worth less: run again when it is much."""
         return {
-            "share_of_proxy": self.cpu / self.seconds,
-            "share_of_mock_and_load": self.ours / self.seconds,
-            "share_of_others": max(0.0, self.all - self.cpu - self.ours) / self.seconds,
+            "share_of_proxy": self.proxy / self.clock,
+            "share_of_mock_and_load": self.ours / self.clock,
+            "share_of_others": max(0.0, self.everyone - self.proxy - self.ours) / self.clock,
+        }
+
+    def each(self, count: int, name: str, results: Results) -> Figures:
+        """CPU for each of what was counted, the rate, and how busy everyone was. Raises `BenchError` for none."""
+        if not count:
+            raise BenchError(f"no {name} came through: {_said(results)}")
+        return {
+            f"cpu_us_per_{name}": self.proxy / count * 1e6,
+            f"{name}s_per_second": count / self.clock,
+            **self.shares(),
+            "errors": results.failed,
         }
 
 
-def _measure(load: Load, scene: Scene, seconds: float) -> _Measured:
-    def account() -> tuple[float, float, float, float]:
-        ours = cpu_seconds([scene.mock, os.getpid()])
-        return time.monotonic(), cpu_seconds(scene.processes), ours, busy_seconds()
+def _account(scene: Scene) -> _Account:
+    return _Account(
+        time.monotonic(), cpu_seconds(scene.processes), cpu_seconds([scene.mock, os.getpid()]), busy_seconds()
+    )
 
-    load.results = results = Results()
-    before = account()
-    load.run(seconds)
-    return _Measured(results, *(after - start for after, start in zip(account(), before, strict=True)))
+
+def _said(results: Results) -> str:
+    """What went wrong, the most frequent first."""
+    return ", ".join(f"{count} × {kind}" for kind, count in results.errors.most_common(3)) or "nothing happened"
 
 
 @contextlib.contextmanager
-def _loading(scene: Scene) -> Iterator[Load]:
-    load = Load(scene.target)
+def _loading(access: Access) -> Iterator[Load]:
+    load = Load(access.target)
     try:
         yield load
     finally:
         load.close()
 
 
-def plain_requests(scene: Scene, seconds: float, connections: int = 16) -> Figures:
+def _measured(load: Load, scene: Scene, seconds: float) -> tuple[Results, _Account]:
+    load.results = results = Results()
+    before = _account(scene)
+    load.run(seconds)
+    return results, _account(scene).since(before)
+
+
+def plain_requests(scene: Scene, case: Case) -> Figures:
     """Keep-alive connections, closed loop, as fast as it goes."""
-    with _loading(scene) as load:
-        load.start(connections, Plan(workload=plain("localhost", scene.headers)))
+    with _loading(scene.access) as load:
+        load.start(CONNECTIONS, _plain(scene.access))
         load.run(_WARM)
-        return _measure(load, scene, seconds).of(max(1, load.results.answers), "request")
+        results, account = _measured(load, scene, case.seconds)
+        return account.each(results.answers, "request", results)
 
 
-def plain_queued(scene: Scene, seconds: float) -> Figures:
+def plain_queued(scene: Scene, case: Case) -> Figures:
     """The same with a queue before the proxy at all times, however fast it is.
 
     A process that only burns time shares the proxy's core, and waking does not interrupt it (SCHED_BATCH). So the proxy
     finds several requests waiting whenever it runs, as at full load: a proxy that waits for its load between requests
     pays for more turns of its loop.
     """
+    core = scene.core
+    if core is None:
+        raise BenchError("a queue is kept on one core only")
     for pid in scene.processes:
         os.sched_setscheduler(pid, os.SCHED_BATCH, os.sched_param(0))
-    core = min(os.sched_getaffinity(scene.processes[0]))
     burn = [sys.executable, "-c", "while True: pass"]
     with subprocess.Popen(burn, preexec_fn=lambda: pin(core)) as burning:
         try:
-            figures = plain_requests(scene, seconds)
-            return {"queued_cpu_us_per_request": figures["cpu_us_per_request"], "errors": figures["errors"]}
+            before, clock = cpu_seconds([burning.pid]), time.monotonic()
+            figures = plain_requests(scene, case)
+            burnt = (cpu_seconds([burning.pid]) - before) / (time.monotonic() - clock)
         finally:
             burning.kill()
+    return figures | {"share_of_others": max(0.0, figures["share_of_others"] - burnt)}
 
 
-def events(scene: Scene, seconds: float, streams: int = 400, interval: float = 0.025) -> Figures:
-    """Streams of events at a fixed pace."""
-    with _loading(scene) as load:
-        workload = stream("localhost", scene.headers, _TOKENS)
-        load.start(streams, Plan(workload=workload, interval=interval), ramp=2.0)
+def plain_at_a_rate(scene: Scene, case: Case) -> Figures:
+    """Open loop: so many a second for each worker, far from what it could do."""
+    with _loading(scene.access) as load:
+        load.offer(_A_WORKERS_RATE * case.workers, _plain(scene.access), CONNECTIONS * case.workers)
+        load.run(2 * _WARM)
+        results, account = _measured(load, scene, case.seconds)
+        return account.each(results.answers, "request", results)
+
+
+def added_latency(scene: Scene, case: Case) -> Figures:
+    """Half of what the proxy's core could carry, by its own cost, and the same rate without it.
+
+    Load and mock share a core, which must not be the one that is felt: where half is more than leaves them idle for a
+    good part, the rate is what they can do.
+    """
+    costs = plain_requests(scene, msgspec.structs.replace(case, seconds=_PROBE))
+    capacity = 1e6 / costs["cpu_us_per_request"]
+    generated = costs["requests_per_second"] / costs["share_of_mock_and_load"]
+    rate = min(capacity / 2, generated * _SPARE)
+    through, account = _at_rate(scene, scene.access, rate, case.seconds)
+    past, _ = _at_rate(scene, scene.direct, rate, case.seconds)
+    if not through.answers:
+        raise BenchError(f"no request came through: {_said(through)}")
+    figures = {"rate_per_second": rate, "share_of_capacity": rate / capacity, **account.shares()}
+    for name, share in (("p50", 0.5), ("p99", 0.99)):
+        with_it, without = (results.first_byte.percentile(share) * 1000 for results in (through, past))
+        figures |= {f"added_{name}_ms": with_it - without, f"{name}_ms": with_it, f"direct_{name}_ms": without}
+    return figures | {"errors": through.failed}
+
+
+def _at_rate(scene: Scene, access: Access, rate: float, seconds: float) -> tuple[Results, _Account]:
+    with _loading(access) as load:
+        load.offer(rate, _plain(access), _CROWD)
+        load.run(2 * _WARM)
+        return _measured(load, scene, seconds)
+
+
+def _plain(access: Access) -> Plan:
+    return Plan(workload=plain("localhost", access.headers))
+
+
+def _stream(access: Access, tokens: int, interval: float = 0.0) -> Plan:
+    return Plan(workload=stream("localhost", access.headers, tokens), interval=interval)
+
+
+def events(scene: Scene, case: Case) -> Figures:
+    """Streams of events at a fixed pace, each followed by the next."""
+    return _events(scene, case, _TOKENS)
+
+
+def lasting_events(scene: Scene, case: Case) -> Figures:
+    """The same with streams that are longer than the measurement: none begins or ends meanwhile."""
+    return _events(scene, case, max(_TOKENS, math.ceil((3 * case.ramp + case.seconds + _SETTLED) / case.between)))
+
+
+def _events(scene: Scene, case: Case, tokens: int) -> Figures:
+    with _loading(scene.access) as load:
+        load.start(case.streams, _stream(scene.access, tokens, case.between), case.ramp)
         load.run(_WARM)
-        measured = _measure(load, scene, seconds)
-        late = measured.results.late.percentile(0.99) * 1000
-        return measured.of(measured.results.events, "event") | {"late_p99_ms": late}
+        results, account = _measured(load, scene, case.seconds)
+        late = results.late.percentile(0.99) * 1000
+        return account.each(results.events, "event", results) | {"late_p99_ms": late}
 
 
-def handshakes(scene: Scene, seconds: float, at_once: int = 8) -> Figures:
+def handshakes(scene: Scene, case: Case, at_once: int = 8) -> Figures:
     """Full TLS handshakes with a client certificate, nothing resumed; each counts when the server has said goodbye."""
-    with _loading(scene) as load:
+    with _loading(scene.access) as load:
         load.start(at_once, Plan())
         load.run(_WARM)
-        measured = _measure(load, scene, seconds)
-        return measured.of(measured.results.handshakes, "handshake")
+        results, account = _measured(load, scene, case.seconds)
+        return account.each(results.handshakes, "handshake", results)
 
 
-def first_bytes(scene: Scene, seconds: float, streams: int = 200) -> Figures:
+def first_events(scene: Scene, case: Case) -> Figures:
     """Time to the first event of short streams, on connections that are kept alive."""
-    with _loading(scene) as load:
-        load.start(streams, Plan(workload=stream("localhost", scene.headers, 40)), ramp=2.0)
+    with _loading(scene.access) as load:
+        load.start(case.streams, _stream(scene.access, 40), case.ramp)
         load.run(_SETTLED)
-        results = _measure(load, scene, seconds).results
+        results, account = _measured(load, scene, case.seconds)
         return {
             "first_event_p50_ms": results.first_byte.percentile(0.5) * 1000,
             "first_event_p99_ms": results.first_byte.percentile(0.99) * 1000,
+            **account.shares(),
             "errors": results.failed,
         }
 
 
-def memory(scene: Scene, _seconds: float, streams: int = 1000) -> Figures:
+def memory(scene: Scene, case: Case) -> Figures:
     """Idle, and with many streams open; the difference is what a stream costs, both its connections counted."""
     idle = {pid: memory_bytes([pid]) for pid in scene.processes}
-    with _loading(scene) as load:
-        load.start(streams, Plan(workload=stream("localhost", scene.headers, _TOKENS)), ramp=4.0)
-        load.run(3.0)
-        busy = memory_bytes(scene.processes)
+    opened = descriptors(scene.processes)
+    with _loading(scene.access) as load:
+        load.start(case.streams, _stream(scene.access, _TOKENS), case.ramp)
+        load.run(case.seconds)
         return {
+            **_of_each(scene, case, sum(idle.values()), opened),
             "idle_mb": sum(idle.values()) / 1e6,
             "worker_idle_mb": max((idle[pid] for pid in scene.processes[1:]), default=0) / 1e6,
-            "kb_per_stream": (busy - sum(idle.values())) / streams / 1000,
-            "errors": load.results.failed + streams - load.open,
+            "errors": load.results.failed + case.streams - load.open,
         }
 
 
-def soak(scene: Scene, seconds: float, streams: int = 1000, interval: float = 0.05) -> Figures:
+def memory_held(scene: Scene, case: Case) -> Figures:
+    """The same of TLS connections that are only held."""
+    idle, opened = memory_bytes(scene.processes), descriptors(scene.processes)
+    with held(scene.access.target, case.streams):
+        time.sleep(case.seconds)
+        return {**_of_each(scene, case, idle, opened), "idle_mb": idle / 1e6}
+
+
+def _of_each(scene: Scene, case: Case, idle: float, opened: int) -> Figures:
+    return {
+        "kb_per_stream": (memory_bytes(scene.processes) - idle) / case.streams / 1000,
+        "descriptors_per_stream": (descriptors(scene.processes) - opened) / case.streams,
+    }
+
+
+def soak(scene: Scene, case: Case) -> Figures:
     """Many streams for a long time: none may be lost, none may have a wrong byte."""
-    with _loading(scene) as load:
-        workload = stream("localhost", scene.headers, _TOKENS)
-        load.start(streams, Plan(workload=workload, interval=interval), ramp=5.0)
+    with _loading(scene.access) as load:
+        load.start(case.streams, _stream(scene.access, _TOKENS, case.between), ramp=5.0)
         before = load.results.failed
-        measured = _measure(load, scene, seconds)
-        unfinished = load.finish(_TOKENS * interval + 10)
-        results = measured.results
+        results, account = _measured(load, scene, case.seconds)
+        unfinished = load.finish(_TOKENS * case.between + 10)
         return {
             "streams": results.answers,
             "streams_lost_or_corrupted": before + results.failed + unfinished,
             "late_p50_ms": results.late.percentile(0.5) * 1000,
-            "soak_late_p99_ms": results.late.percentile(0.99) * 1000,
+            "late_p99_ms": results.late.percentile(0.99) * 1000,
             "late_max_ms": results.late.max * 1000,
-        } | measured.shares()
-
-
-PHASES: dict[str, Phase] = {
-    "plain": Phase(run=plain_requests),
-    "queued": Phase(run=plain_queued),
-    "events": Phase(run=events, first=0.01, between=0.025),
-    "handshake": Phase(run=handshakes),
-    "ttft": Phase(run=first_bytes, first=0.05, between=0.025, direct=True),
-    "memory": Phase(run=memory, first=0.01, between=0.05),
-    "soak1000": Phase(run=soak, first=0.01, between=0.05, direct=True, once=True),
-}
-"""What can be measured, by the name it is asked for."""
+            **account.shares(),
+        }

@@ -1,0 +1,122 @@
+"""Bars and aims held against what was measured. Pure.
+
+A repeat gives one value: where a bar names another proxy, of the two figures that were measured next to each other. A
+pair during which others had the machine is counted as noisy, and kept.
+"""
+
+from collections.abc import Iterator, Sequence
+from statistics import median
+from typing import NamedTuple
+
+from bench.compare.bars import BARS, OURS, Against, Bar
+from bench.report.stored import Measured, Verdict
+
+NOISY = 0.10
+"""The share of a core that others may take while something is measured."""
+
+
+_RAN = "it could be measured"
+
+
+class Value(NamedTuple):
+    """A bar's value in one repeat."""
+
+    value: float
+    noisy: bool
+
+
+def noisy(one: Measured) -> bool:
+    """Whether others had more of the machine meanwhile than they may."""
+    return one.figures.get("share_of_others", 0.0) > NOISY
+
+
+def failed(said: str) -> Verdict:
+    """What is stored of a proxy that could not be measured."""
+    return Verdict(what=_RAN, measured=said, bar="no failure", holds=False)
+
+
+def failure(one: Measured) -> str:
+    """Why it could not be measured; empty where it was."""
+    return next((verdict.measured for verdict in one.verdicts if verdict.what == _RAN), "")
+
+
+def values(bar: Bar, measured: Sequence[Measured]) -> list[Value]:
+    """What a bar is judged by, repeat by repeat; none where what it compares was not measured."""
+    return list(_values(bar, measured))
+
+
+def _values(bar: Bar, measured: Sequence[Measured]) -> Iterator[Value]:
+    about = [
+        one
+        for one in measured
+        if one.scenario == bar.phase and bar.figure in one.figures and (not bar.streams or one.streams in bar.streams)
+    ]
+    ours = [one for one in about if one.proxy == OURS]
+    match bar.against:
+        case Against.NOTHING:
+            yield from (Value(one.figures[bar.figure], noisy(one)) for one in ours)
+        case Against.STREAMS:
+            for several in _by_repeat(ours):
+                fewest, *more = sorted(several, key=lambda one: one.streams)
+                if more:
+                    yield _compared(bar, max(more, key=lambda one: one.figures[bar.figure]), fewest)
+        case Against.WORKERS:
+            for several in _by_repeat(ours):
+                one_worker, *more = sorted(several, key=lambda one: one.workers)
+                if more:
+                    yield _compared(bar, more[-1], one_worker)
+        case _:
+            theirs = {_place(one): one for one in about if one.proxy == bar.other}
+            yield from (_compared(bar, one, theirs[_place(one)]) for one in ours if _place(one) in theirs)
+
+
+def _place(one: Measured) -> tuple[int, int, int]:
+    """What two that are compared have in common."""
+    return one.repeat, one.streams, one.workers
+
+
+def _by_repeat(measured: Sequence[Measured]) -> list[list[Measured]]:
+    return [
+        [one for one in measured if one.repeat == repeat] for repeat in dict.fromkeys(one.repeat for one in measured)
+    ]
+
+
+def _compared(bar: Bar, ours: Measured, theirs: Measured) -> Value:
+    a, b = ours.figures[bar.figure], theirs.figures[bar.figure]
+    if bar.against is Against.CHEAPER:
+        a, b = b, a
+    value = a - b if bar.against is Against.DIFFERENCE else a / b if b else float("inf")
+    return Value(value, noisy(ours) or noisy(theirs))
+
+
+def verdict(bar: Bar, measured: Sequence[Measured]) -> Verdict | None:
+    """None where what the bar compares was not measured."""
+    found = values(bar, measured)
+    if not found:
+        return None
+    each = [one.value for one in found]
+    middle = median(each)
+    return Verdict(
+        what=bar.what,
+        measured=_measured(bar, middle, each, sum(one.noisy for one in found)),
+        bar=bar.demanded(bar.limit),
+        holds=bar.allows(middle, bar.limit),
+        aim="" if bar.aim is None else bar.demanded(bar.aim),
+        reached=bar.aim is not None and bar.allows(middle, bar.aim),
+    )
+
+
+def _measured(bar: Bar, middle: float, each: list[float], disturbed: int) -> str:
+    said = bar.said(middle)
+    if len(each) > 1:
+        said += f" ({bar.said(min(each))} – {bar.said(max(each))})"
+    return said + (f"; {disturbed} of {len(each)} noisy" if disturbed else "")
+
+
+def verdicts(measured: Sequence[Measured]) -> tuple[Verdict, ...]:
+    """Of all bars whose figures are there; and that of Penstock's answers none was wrong."""
+    errors = sum(one.figures.get("errors", 0.0) for one in measured if one.proxy == OURS)
+    found = [one for bar in BARS if (one := verdict(bar, measured)) is not None]
+    if any(one.proxy == OURS for one in measured):
+        found.append(Verdict(what="errors and wrong bytes", measured=f"{errors:g}", bar="0", holds=not errors))
+    return tuple(found)

@@ -1,0 +1,112 @@
+"""Bars judge what they should, by the median of what was measured together, and nothing where there is nothing."""
+
+import pytest
+
+from bench.compare.bars import BARS, Against, Bar
+from bench.compare.judge import failed, failure, noisy, values, verdict, verdicts
+from bench.report.stored import Measured
+
+
+def bar(against: Against, limit: float = 2.0, aim: float | None = None, other: str = "nginx") -> Bar:
+    return Bar(phase="plain", figure="x_ms", title="x", against=against, other=other, limit=limit, aim=aim)
+
+
+def one(
+    proxy: str, value: float, repeat: int = 0, *, streams: int = 0, workers: int = 1, others: float = 0.0
+) -> Measured:
+    figures = {"x_ms": value, "share_of_others": others}
+    return Measured(scenario="plain", proxy=proxy, repeat=repeat, streams=streams, workers=workers, figures=figures)
+
+
+def runs(ours: list[float], theirs: list[float], other: str = "nginx") -> list[Measured]:
+    return [
+        measured
+        for proxy, each in (("penstock", ours), (other, theirs))
+        for repeat, value in enumerate(each)
+        for measured in (one(proxy, value, repeat),)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("against", "measured", "expected"),
+    [
+        (Against.NOTHING, runs([59.0, 61.0], [1.0]), [59.0, 61.0]),
+        (Against.RATIO, runs([30, 20, 90], [10, 20, 30]), [3.0, 1.0, 3.0]),
+        (Against.RATIO, runs([20, 90], [0, 30]), [float("inf"), 3.0]),
+        (Against.RATIO, runs([20, 90], [10]), [2.0]),
+        (Against.CHEAPER, runs([20.0], [400.0]), [20.0]),
+        (Against.DIFFERENCE, runs([5.0], [0.0]), [5.0]),
+        (Against.STREAMS, [one("penstock", v, streams=s) for s, v in ((4000, 9.0), (400, 10.0), (1000, 12.0))], [1.2]),
+        (Against.STREAMS, [one("penstock", 9.0, streams=400)], []),
+        (
+            Against.WORKERS,
+            [one("penstock", v, r, workers=w) for r, w, v in ((0, 2, 21), (0, 1, 20), (1, 1, 9))],
+            [1.05],
+        ),
+        (Against.RATIO, runs([20.0], [10.0], "envoy"), []),
+        (Against.RATIO, [], []),
+    ],
+)
+def test_a_repeat_gives_one_value(against: Against, measured: list[Measured], expected: list[float]) -> None:
+    assert [value.value for value in values(bar(against), measured)] == pytest.approx(expected)
+
+
+def test_others_are_compared_with_what_is_alike() -> None:
+    measured = [one(p, v, streams=s) for p, v, s in (("penstock", 30, 50), ("nginx", 10, 400), ("nginx", 15, 50))]
+    assert [value.value for value in values(bar(Against.RATIO), measured)] == [2.0]
+
+
+@pytest.mark.parametrize(
+    ("ours", "limit", "aim", "holds", "reached"),
+    [
+        ([20, 20, 90], 2.0, 1.0, True, False),
+        ([30, 20, 90], 2.0, None, False, False),
+        ([10, 10, 90], 2.0, 1.0, True, True),
+    ],
+)
+def test_held_by_the_median(ours: list[float], limit: float, aim: float | None, holds: bool, reached: bool) -> None:
+    judged = verdict(bar(Against.RATIO, limit, aim), runs(ours, [10, 10, 10]))
+    assert judged is not None
+    assert (judged.holds, judged.reached) == (holds, reached)
+    assert judged.what == "x, against nginx"
+    assert judged.bar == "≤ 2 ×"
+    assert judged.aim == ("" if aim is None else "≤ 1 ×")
+
+
+def test_how_much_cheaper_is_a_least() -> None:
+    judged = verdict(bar(Against.CHEAPER, 15.0, 50.0), runs([10.0], [200.0]))
+    assert judged is not None
+    assert (judged.measured, judged.bar, judged.holds, judged.reached) == ("20 ×", "≥ 15 ×", True, False)
+
+
+def test_noise_is_told_and_kept() -> None:
+    measured = [one("penstock", 20), one("nginx", 10, others=0.4), one("penstock", 40, 1), one("nginx", 10, 1)]
+    assert [noisy(each) for each in measured] == [False, True, False, False]
+    judged = verdict(bar(Against.RATIO, 3.5), measured)
+    assert judged is not None
+    assert judged.measured == "3 × (2 × – 4 ×); 1 of 2 noisy"
+
+
+def test_nothing_to_judge_by_is_no_verdict() -> None:
+    assert verdict(bar(Against.RATIO), runs([1.0], [1.0], "envoy")) is None
+    assert verdicts([]) == ()
+
+
+def test_errors_of_the_gateway_are_judged_and_those_of_others_are_not() -> None:
+    figures = {"errors": 2.0}
+    ours = Measured(scenario="plain", proxy="penstock", repeat=0, figures=figures)
+    theirs = Measured(scenario="plain", proxy="litellm", repeat=0, figures=figures)
+    assert [(judged.measured, judged.holds) for judged in verdicts([ours, theirs])] == [("2", False)]
+
+
+def test_a_failure_is_kept_with_its_reason() -> None:
+    broken = Measured(scenario="plain", proxy="portkey", repeat=0, verdicts=(failed("no request came through"),))
+    assert failure(broken) == "no request came through"
+    assert failure(one("nginx", 1.0)) == ""
+
+
+def test_every_aim_lies_beyond_its_bar() -> None:
+    for each in BARS:
+        if each.aim is not None:
+            assert each.allows(each.aim, each.limit), each.what
+    assert len({each.what for each in BARS}) == len(BARS)
