@@ -13,6 +13,7 @@ from bench.load.workload import Workload
 _HEAD_AT_MOST = 64 << 10
 _LINE_AT_MOST = 256
 _REFUSAL_AT_MOST = 64 << 10
+_ERROR_EVENT = b'data: {"error":'  # in place of an event: the stream ends, and its client is told so
 
 
 class Wrong(Exception):
@@ -144,7 +145,7 @@ class Answer:
             if self._offset > _REFUSAL_AT_MOST:
                 raise Wrong(self._status)
         elif not self._workload.payload.startswith(part, self._offset):
-            raise Wrong("wrong bytes")
+            raise Wrong("error event" if part.startswith(_ERROR_EVENT) else "wrong bytes")
         self._offset += len(part)
         self._left -= len(part)
         if not self._left:

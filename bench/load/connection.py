@@ -125,7 +125,7 @@ class Connection:
         self._sent = due
         if due is None and plan.workload is None:
             self._sent = self._began
-            load.came_due(self._began)
+            load.came_due(self._began, plan)
         try:
             raw = socket.socket()
         except OSError as error:
@@ -225,7 +225,7 @@ class Connection:
         now = time.monotonic()
         load.asked += 1
         if due is None:
-            load.came_due(now)
+            load.came_due(now, plan)
         elif due >= load.since:
             load.results.waited.add(now - due)
         self._sent = now if due is None else due
@@ -323,8 +323,7 @@ class Connection:
         return self._due >= self._load.since
 
     def _tally(self) -> tuple[Tally, Histogram]:
-        load = self._load
-        return load.results.tally(int(self._due - load.since))
+        return self._load.tally(self._due, self.plan)
 
     def _leave(self, come: int) -> None:
         if self._tag is not None:
@@ -356,6 +355,8 @@ class Connection:
         if self._counts:
             tally, ttft = self._tally()
             tally.answered += 1
+            backend = field(answer.head, b"x-penstock-backend").decode("latin-1")
+            tally.by[backend] = tally.by.get(backend, 0) + 1
             results.last_byte.add(now - self._due)
             if not answer.events:
                 ttft.add(now - self._due)
@@ -430,13 +431,16 @@ class Connection:
     def _judge(self, kind: str) -> None:
         """Of a request that went wrong: a refusal, an answer that broke off, or no answer."""
         answer, results = self._answer, self._load.results
-        head = b"" if answer is None else answer.head.lower()
+        head = b"" if answer is None else answer.head
         tally = self._tally()[0] if self._counts else Tally()
-        if kind in _REFUSALS and b"\r\nx-penstock-backend:" not in head:
+        if kind in _REFUSALS and not field(head, b"x-penstock-backend"):
+            told = _told(head)
             results.refused += 1
+            results.untold += told is None
             tally.refused += 1
-            results.untold += b"\r\nretry-after" not in head
-        elif head.startswith(b"http/1.1 200"):
+            tally.untold += told is None
+            tally.told = max(tally.told, told or 0.0)
+        elif head.startswith(b"HTTP/1.1 200"):
             results.broken += 1
             tally.broken += 1
         else:
@@ -456,6 +460,21 @@ class Connection:
             self.state = State.CLOSED
             self._load.unregister(self)
             self.sock.close()
+
+
+def field(head: bytes, name: bytes) -> bytes:
+    """The value of a field of an answer's head, the name given in lower case; empty where it is not there."""
+    at = head.lower().find(b"\r\n%b:" % name)
+    return b"" if at < 0 else head[at + len(name) + 3 :].partition(b"\r\n")[0].strip()
+
+
+def _told(head: bytes) -> float | None:
+    """The seconds after which to come again; the field with milliseconds is the more exact one."""
+    for name, unit in ((b"retry-after-ms", 0.001), (b"retry-after", 1.0)):
+        value = field(head, name)
+        if value.isdigit():
+            return int(value) * unit
+    return None
 
 
 def _said(error: Exception) -> str:

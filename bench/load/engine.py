@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import count, cycle, repeat
 
 from bench.load.connection import CONNECTING, Asked, Connection, Plan, State
+from bench.load.histogram import Histogram
 from bench.load.identities import Caller, Contexts
-from bench.load.results import Results
+from bench.load.results import Moments, Results, Tally
 from bench.load.source import Closed, Open
 
 _BATCH = 256
@@ -42,7 +43,7 @@ class Load:
 
     `asked` counts the requests sent. `failed` says by local port why a connection failed, `left` the Unix times at
     which tagged requests were left. `told`, where it is set, hears of every request that is over. Of requests that were
-    due before `since` (monotonic) no times are kept, and `results.tallies` count their seconds from there. `results`
+    due before `since` (monotonic) no times are kept, and `results.tallies` count their `moments` from there. `results`
     can be replaced at any time, to count anew. `ending`: no client asks again.
     """
 
@@ -50,6 +51,7 @@ class Load:
         self.target = target
         self.results = Results()
         self.since = 0.0
+        self.moments = Moments()
         self.asked = 0
         self.left: dict[str, float] = {}
         self.failed: dict[int, str] = {}
@@ -120,8 +122,8 @@ class Load:
         self.ending = True
         for one in self._opened:
             one.stop()
-            for due in one.drop():
-                self.lost(due, "never sent")
+            for due, plan in one.drop():
+                self.lost(due, plan, "never sent")
         for connection in list(self._by_fd.values()):
             connection.give_up()
 
@@ -159,17 +161,22 @@ class Load:
     def next_tag(self) -> str:
         return f"bench-{next(self._tags)}"
 
-    def came_due(self, due: float) -> None:
+    def came_due(self, due: float, plan: Plan) -> None:
         """A request is due, or is sent because its client has nothing better to do."""
         self.results.asked += 1
         if due >= self.since:
-            self.results.tally(int(due - self.since))[0].asked += 1
+            self.tally(due, plan)[0].asked += 1
 
-    def lost(self, due: float, kind: str) -> None:
+    def lost(self, due: float, plan: Plan, kind: str) -> None:
         """A request that was due was never sent."""
         self.results.wrong(kind)
         if due >= self.since:
-            self.results.tally(int(due - self.since))[0].failed += 1
+            self.tally(due, plan)[0].failed += 1
+
+    def tally(self, due: float, plan: Plan) -> tuple[Tally, Histogram]:
+        """Of the requests that were due in the same moment, of the same client if it is counted apart."""
+        client = plan.caller.client if plan.caller is not None else ""
+        return self.results.tally(self.moments.place(due - self.since, client))
 
     # Time.
 

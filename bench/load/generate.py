@@ -38,7 +38,7 @@ from bench.load.draw import Draw
 from bench.load.engine import Load, Target
 from bench.load.job import Job
 from bench.load.outcome import Account, Outcome, Watch
-from bench.load.results import Results
+from bench.load.results import Moments, Results
 from bench.load.source import Closed
 
 GRACE = 30.0
@@ -97,6 +97,7 @@ class Part:
         draw = Draw(job, target.host)
         target.contexts.prepare(draw.callers[part::parts])
         self.load = Load(target)
+        self.load.moments = Moments(job.grain, job.apart)
         if job.arrivals.kind == "closed":
             for number in range(part, job.arrivals.clients, parts):
                 begin = begins + job.arrivals.ramp * number / job.arrivals.clients
@@ -124,7 +125,7 @@ class Here:
         self.began = time.monotonic()
         self._part = Part(job, self.began)
         self._watch = watch
-        self._account = Account(self.began)
+        self._account = Account(self.began, moments=self._part.load.moments)
         self._seconds = 0
         self._cpu = time.process_time()
         self._unfinished: int | None = None
@@ -141,7 +142,7 @@ class Here:
     def fresh(self) -> None:
         self._part.taken()
         self.began = self._part.load.since = time.monotonic()
-        self._account = Account(self.began)
+        self._account = Account(self.began, moments=self._part.load.moments)
         self._seconds = 0
         self._cpu = time.process_time()
 

@@ -65,6 +65,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """Where the load goes, and all of what it is. What comes in the warm-up is not measured.
 
     connections  at most so many at a time, all processes together, where arrivals are not closed
+    grain        seconds of the moments by which requests are counted
+    apart        clients whose requests are counted apart from all others'
     processes    that share the load; 1: none is started
     """
 
@@ -78,3 +80,5 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     connections: int = 10_000
     processes: int = 1
     seed: int = 0
+    grain: float = 1.0
+    apart: tuple[str, ...] = ()

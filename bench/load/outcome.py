@@ -6,10 +6,10 @@ from typing import NamedTuple
 import msgspec
 
 from bench.load.histogram import Histogram
-from bench.load.results import HISTOGRAMS, Results, Tally
+from bench.load.results import HISTOGRAMS, Moments, Results, Tallies, Tally
 from bench.report.stored import Second
 
-_SEALED_AFTER = 60  # s after which a second's times are percentiles and no histogram any more
+_COARSE_AFTER = 60  # s after which few answers come to what was due in a second
 
 Watch = Callable[[Second], None]
 """Hears of each second when it is over: what happened in it, whenever that was due."""
@@ -38,7 +38,8 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True):
 class Outcome:
     """`seconds` is the measured time, which rates and costs are of. `results` hold also what came of its requests
     afterwards; `unfinished` of them had no end when it was no longer waited for. `timeline` has requests by the second
-    in which they were due, events and everything else by that in which they came.
+    in which they were due, events and everything else by that in which they came;
+    `tallies` has requests by `Moments`: the number of one, and the client.
     """
 
     def __init__(self, seconds: float, results: Results, unfinished: int, rates: Rates, own: Own) -> None:
@@ -48,6 +49,7 @@ class Outcome:
         self.rates = rates
         self.own = own
         self.timeline: tuple[Second, ...] = ()
+        self.tallies: Tallies = {}
 
     def figures(self) -> dict[str, float]:
         """By name, the unit at its end; of what was not seen, nothing."""
@@ -72,35 +74,37 @@ class Outcome:
 
 
 class Timeline:
-    """Seconds as they fill. Memory: a few numbers for each, and histograms of the last minute's."""
+    """Seconds as they fill. Memory: a few numbers a moment, and a histogram that is coarse once it is a minute old."""
 
-    def __init__(self) -> None:
+    def __init__(self, moments: Moments) -> None:
+        self.due: dict[int, tuple[Tally, Histogram]] = {}
         self._happened: list[Second] = []
-        self._due: dict[int, tuple[Tally, Histogram]] = {}
-        self._sealed: dict[int, tuple[float | None, float | None]] = {}
+        self._moments = moments
 
     def add(self, tallies: Mapping[int, tuple[Tally, Histogram]]) -> None:
-        for second, (tally, ttft) in tallies.items():
-            own, own_ttft = self._due.setdefault(second, (Tally(), Histogram()))
+        for place, (tally, ttft) in tallies.items():
+            own, own_ttft = self.due.setdefault(place, (Tally(), Histogram()))
             own.add(tally)
-            if second not in self._sealed:
-                own_ttft.merge(ttft)
+            own_ttft.merge(ttft)
 
     def happened(self, second: Second) -> None:
         """A second is over."""
         self._happened.append(second)
-        old = second.at - _SEALED_AFTER
-        if old in self._due and old not in self._sealed:
-            tally, ttft = self._due[old]
-            self._sealed[old] = _percentiles(ttft)
-            self._due[old] = tally, Histogram()
+        for place in self._moments.within(second.at - _COARSE_AFTER):
+            if place in self.due:
+                tally, ttft = self.due[place]
+                self.due[place] = tally, ttft.coarse()
 
     def seconds(self) -> tuple[Second, ...]:
         return tuple(self._second(second) for second in self._happened)
 
     def _second(self, happened: Second) -> Second:
-        tally, ttft = self._due.get(happened.at, (Tally(), Histogram()))
-        p50, p99 = self._sealed.get(happened.at) or _percentiles(ttft)
+        tally, ttft = Tally(), Histogram()
+        for place in self._moments.within(happened.at):
+            if place in self.due:
+                tally.add(self.due[place][0])
+                ttft.merge(self.due[place][1])
+        p50, p99 = _percentiles(ttft)
         return msgspec.structs.replace(
             happened,
             asked=tally.asked,
@@ -128,11 +132,12 @@ class Spent(NamedTuple):
 class Account:
     """Adds up what comes from the processes of a job, from `began` (monotonic) on."""
 
-    def __init__(self, began: float, processes: int = 1) -> None:
+    def __init__(self, began: float, processes: int = 1, moments: Moments | None = None) -> None:
         self.began = began
         self.results = Results()
         self._processes = processes
-        self._timeline = Timeline()
+        self._moments = moments or Moments()
+        self._timeline = Timeline(self._moments)
         self._cpu = 0.0
         self._window: tuple[float, Spent] | None = None
 
@@ -177,6 +182,7 @@ class Account:
             seconds, self.results, unfinished, _rates(spent, seconds), _own(spent, seconds, self._processes)
         )
         outcome.timeline = self._timeline.seconds()
+        outcome.tallies = {self._moments.of(place): found for place, found in self._timeline.due.items()}
         return outcome
 
     def _spent(self) -> Spent:

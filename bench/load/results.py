@@ -4,6 +4,7 @@ Memory is bounded: kinds of errors by number, histograms by their buckets, secon
 """
 
 from collections import Counter
+from collections.abc import Mapping
 
 import msgspec
 
@@ -12,12 +13,41 @@ from bench.load.histogram import Histogram
 HISTOGRAMS = ("handshake", "first_byte", "ttft", "between_events", "last_byte", "late", "waited")
 _COUNTS = ("answers", "events", "beside", "handshakes", "asked", "refused", "broken", "left", "turned_out", "untold")
 _KINDS = 64
+_ROUNDING = 1e-9
 OTHER = "other"
 """What all kinds of errors count as that come after the first 64."""
 
 
+class Moments(msgspec.Struct, frozen=True):
+    """By what requests are counted: moments of `grain` seconds, and in each the clients `apart`, and all others. Every
+    one of these has a place, by number.
+    """
+
+    grain: float = 1.0
+    apart: tuple[str, ...] = ()
+
+    def place(self, time: float, client: str) -> int:
+        """Of a request of a client that was due at a time."""
+        which = self.apart.index(client) + 1 if client in self.apart else 0
+        return int(time / self.grain + _ROUNDING) * (len(self.apart) + 1) + which
+
+    def within(self, second: int) -> range:
+        """The places of a second."""
+        every = len(self.apart) + 1
+        return range(round(second / self.grain) * every, round((second + 1) / self.grain) * every)
+
+    def of(self, place: int) -> tuple[int, str]:
+        """The moment's number, and the client; empty: all others."""
+        moment, which = divmod(place, len(self.apart) + 1)
+        return moment, self.apart[which - 1] if which else ""
+
+
 class Tally(msgspec.Struct):
-    """The requests that were due in one second, and what has become of them so far; `ttft` in buckets, as counts."""
+    """The requests that were due in one moment, and what has become of them so far; `ttft` in buckets, as counts.
+
+    `by`: answers by the backend that the gateway names. Of refusals, `told` is the longest `retry-after` in seconds,
+    and `untold` how many had none.
+    """
 
     asked: int = 0
     answered: int = 0
@@ -25,7 +55,15 @@ class Tally(msgspec.Struct):
     failed: int = 0
     broken: int = 0
     left: int = 0
+    untold: int = 0
+    told: float = 0.0
+    by: dict[str, int] = {}
     ttft: dict[int, int] = {}
+
+    @property
+    def over(self) -> int:
+        """How many have an end."""
+        return self.answered + self.refused + self.failed + self.broken + self.left
 
     def add(self, other: "Tally") -> None:
         """Add another's counts."""
@@ -35,6 +73,14 @@ class Tally(msgspec.Struct):
         self.failed += other.failed
         self.broken += other.broken
         self.left += other.left
+        self.untold += other.untold
+        self.told = max(self.told, other.told)
+        for backend, count in other.by.items():
+            self.by[backend] = self.by.get(backend, 0) + count
+
+
+Tallies = Mapping[tuple[int, str], tuple[Tally, Histogram]]
+"""By a moment's number and a client, counts and times to the first event, or to all of an answer."""
 
 
 class Packed(msgspec.Struct):
@@ -61,7 +107,7 @@ class Results:
     `refused` are answers 429 and 503, of which `untold` did not say when to come again; `broken`, those that went wrong
     after their first byte; `left`, streams that their clients left; `turned_out`, clients that the server had waited
     long enough for to read. `beside`: tokens that were no event, less events that were no token, of answers that are
-    over. `tallies`: by the second in which requests were due.
+    over. `tallies`: by the place of `Moments` at which requests were due.
     """
 
     def __init__(self) -> None:
@@ -99,11 +145,11 @@ class Results:
         """Count errors of a kind, of which there is a bounded number."""
         self.errors[kind if kind in self.errors or len(self.errors) < _KINDS else OTHER] += count
 
-    def tally(self, second: int) -> tuple[Tally, Histogram]:
-        """Of the requests due in that second: counts, and times to their first event, or all of an answer."""
-        found = self.tallies.get(second)
+    def tally(self, place: int) -> tuple[Tally, Histogram]:
+        """Of the requests due at that place: counts, and times to their first event, or all of an answer."""
+        found = self.tallies.get(place)
         if found is None:
-            found = self.tallies[second] = (Tally(), Histogram())
+            found = self.tallies[place] = (Tally(), Histogram())
         return found
 
     def merge(self, other: "Results") -> None:
@@ -114,8 +160,8 @@ class Results:
             self.wrong(kind, count)
         for name in HISTOGRAMS:
             self.histogram(name).merge(other.histogram(name))
-        for second, (tally, ttft) in other.tallies.items():
-            own, own_ttft = self.tally(second)
+        for place, (tally, ttft) in other.tallies.items():
+            own, own_ttft = self.tally(place)
             own.add(tally)
             own_ttft.merge(ttft)
         self.tls = self.tls or other.tls
@@ -140,10 +186,7 @@ class Results:
             {name: getattr(self, name) for name in _COUNTS},
             dict(self.errors),
             {name: self.histogram(name).counts for name in HISTOGRAMS},
-            {
-                second: msgspec.structs.replace(tally, ttft=ttft.counts)
-                for second, (tally, ttft) in self.tallies.items()
-            },
+            {place: msgspec.structs.replace(tally, ttft=ttft.counts) for place, (tally, ttft) in self.tallies.items()},
             self.tls,
         )
 
@@ -156,6 +199,6 @@ def unpacked(packed: Packed) -> Results:
     results.errors.update(packed.errors)
     for name in HISTOGRAMS:
         setattr(results, name, Histogram(packed.histograms[name]))
-    results.tallies = {second: (tally, Histogram(tally.ttft)) for second, tally in packed.tallies.items()}
+    results.tallies = {place: (tally, Histogram(tally.ttft)) for place, tally in packed.tallies.items()}
     results.tls = packed.tls
     return results

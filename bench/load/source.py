@@ -76,9 +76,9 @@ class Open:
         """Nothing more falls due."""
         self._next = None
 
-    def drop(self) -> list[float]:
-        """Give up on what waits: when it was due."""
-        dropped = [due for due, _ in self._backlog]
+    def drop(self) -> list[tuple[float, Plan]]:
+        """Give up on what waits: when it was due, and what it was."""
+        dropped = list(self._backlog)
         self._backlog.clear()
         return dropped
 
@@ -104,12 +104,12 @@ class Open:
         now = time.monotonic()
         while self._next is not None and self._next[0] <= now:
             due, plan = self._next
-            self._load.came_due(due)
+            self._load.came_due(due, plan)
             if not self._placed(due, plan):
                 if len(self._backlog) < BACKLOG:
                     self._backlog.append((due, plan))
                 else:
-                    self._load.lost(due, "overrun")
+                    self._load.lost(due, plan, "overrun")
             self._next = next(self._arrivals, None)
         self._wake()
 

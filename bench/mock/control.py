@@ -33,7 +33,9 @@ _LAST = 100_000
 
 
 class Stats(TypedDict):
-    """`events`: handed to clients so far. `received`: remembered now. `open`: connections, of every kind."""
+    """`events`: handed to clients so far. `received`: remembered now. `open`: connections, of every kind. `posted`: by
+    instance, the requests asked with POST.
+    """
 
     events: int
     received: int
@@ -41,6 +43,7 @@ class Stats(TypedDict):
     handshakes: int
     open: int
     tokens: int
+    posted: dict[str, int]
 
 
 class TokenChange(msgspec.Struct, forbid_unknown_fields=True):
@@ -113,6 +116,7 @@ class Control:
             "handshakes": self._counts.handshakes,
             "open": self._counts.open,
             "tokens": self._tokens.issued,
+            "posted": {resource.config.name: resource.posted for resource in self._resources},
         }
 
     def _switch_on(self, body: bytes, _: dict[str, str]) -> None:

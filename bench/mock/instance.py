@@ -64,6 +64,8 @@ class Resource:
         self._routes: dict[bytes, _Route] = {}
         self._key = None if config.api_key is None else config.api_key.encode()
         self._random = random.Random(config.name)
+        self.posted = 0
+        """Requests that were asked with POST."""
         self._number = 0
         self._ended_events = 0
         self._streams: set[Stream] = set()
@@ -80,6 +82,7 @@ class Resource:
 
     def handle(self, connection: Connection, request: Request) -> None:
         self._number += 1
+        self.posted += request.method == b"POST"
         received = self._log.add(self.config.name, request)
         exchange = Exchange(connection, request, received, self._origin, self._number)
         route = self._routes.get(request.target) or self._route(request.target)

@@ -103,6 +103,7 @@ def test_a_wrong_byte_anywhere() -> None:
         ([CHUNKED, STREAM.frames[0][:-2] + b"??"], "bad chunk end"),
         ([CHUNKED, STREAM.frames[0], b"0\r\n\r\n"], "cut short"),
         ([CHUNKED, *STREAM.frames, b"1\r\n!\r\n"], "wrong bytes"),
+        ([CHUNKED, STREAM.frames[0], b'15\r\ndata: {"error":"x"}\n\n\r\n'], "error event"),
         ([CHUNKED, *STREAM.frames, b"0\r\n\r\nmore"], "bytes after the end"),
     ],
 )

@@ -57,3 +57,11 @@ def test_times_too_short_to_matter_are_nought() -> None:
     histogram.add(-1e-9)
     assert histogram.percentile(1.0) == 0.0
     assert histogram.count == 2
+
+
+@given(durations, st.floats(0.01, 1.0))
+def test_in_few_buckets_it_is_at_most_one_part_in_thirty_too_high(values: list[float], share: float) -> None:
+    fine, coarse = of(values), of(values).coarse()
+    assert coarse.count == fine.count
+    assert fine.percentile(share) <= coarse.percentile(share) <= fine.percentile(share) * 31 / 30 + 1e-6
+    assert coarse.coarse().counts == coarse.counts
