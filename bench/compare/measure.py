@@ -201,11 +201,11 @@ def _at_rate(scene: Scene, access: Access, rate: float, seconds: float) -> tuple
 
 
 def _plain(access: Access) -> Plan:
-    return Plan(workload=plain("localhost", access.headers))
+    return Plan(workload=access.fitted(plain("localhost", access.headers)))
 
 
 def _stream(access: Access, tokens: int, interval: float = 0.0) -> Plan:
-    return Plan(workload=stream("localhost", access.headers, tokens), interval=interval)
+    return Plan(workload=access.fitted(stream("localhost", access.headers, tokens)), interval=interval)
 
 
 def events(scene: Scene, case: Case) -> Figures:

@@ -6,6 +6,7 @@ draw        what each is, and whose: by the job's seed                     (pure
 workload    what is asked, and what the answer must be, byte for byte      (pure)
 identities  who asks: credentials, and a TLS context for each certificate
 answer      one answer as it arrives: its framing, its bytes, its events   (no I/O)
+retold      an answer that a proxy writes anew: what it says               (no I/O)
 connection  one client, a state machine over a non-blocking TLS socket
 source      where its requests come from: a closed loop, or an open one
 engine      many of them on one epoll

@@ -82,7 +82,7 @@ class Answer:
                 break
             position = taken
         if not self._status:
-            self.events = bisect_right(self._workload.ends, self._offset)
+            self.events = self._come()
         at_event = self._offset == (self._workload.ends[self.events - 1] if self.events else 0)
         self._aligned = self._expect is _Expect.SIZE and not self._held and at_event and not self._status
         if self._expect is not _Expect.NOTHING:
@@ -135,21 +135,24 @@ class Answer:
         length = int(digits)
         if self._status and length > _REFUSAL_AT_MOST:
             raise Wrong(self._status)
-        if not self._status and length != len(self._workload.payload):
+        if not self._status and not self._expects(length):
             raise Wrong("wrong length")
         return length
 
     def _body(self, data: bytes, position: int) -> int:
         part = data[position : position + self._left] if position or len(data) > self._left else data
         if self._status:
+            self._offset += len(part)
             if self._offset > _REFUSAL_AT_MOST:
                 raise Wrong(self._status)
-        elif not self._workload.payload.startswith(part, self._offset):
-            raise Wrong("error event" if part.startswith(_ERROR_EVENT) else "wrong bytes")
-        self._offset += len(part)
+        else:
+            self._compare(part)
         self._left -= len(part)
         if not self._left:
-            self._expect = _Expect.DATA_END if self._expect is _Expect.DATA else _Expect.NOTHING
+            if self._expect is _Expect.DATA:
+                self._expect = _Expect.DATA_END
+            else:
+                self._ended()
         return position + len(part)
 
     def _line(self, data: bytes, position: int) -> int:
@@ -172,6 +175,26 @@ class Answer:
         return end + 2
 
     def _ended(self) -> None:
-        if self._offset != len(self._workload.payload) and not self._status:
+        if not self._status and not self._complete():
             raise Wrong("cut short")
         self._expect = _Expect.NOTHING
+
+    # How the body is compared.
+
+    def _expects(self, length: int) -> bool:
+        """Whether the body can be this long."""
+        return length == len(self._workload.payload)
+
+    def _compare(self, part: bytes) -> None:
+        """Take the next part of the body. Raises `Wrong`."""
+        if not self._workload.payload.startswith(part, self._offset):
+            raise Wrong("error event" if part.startswith(_ERROR_EVENT) else "wrong bytes")
+        self._offset += len(part)
+
+    def _come(self) -> int:
+        """How many events have come whole."""
+        return bisect_right(self._workload.ends, self._offset)
+
+    def _complete(self) -> bool:
+        """Whether what has come is all there is."""
+        return self._offset == len(self._workload.payload)

@@ -16,6 +16,7 @@ from bench.load.answer import Answer, Wrong
 from bench.load.histogram import Histogram
 from bench.load.identities import Caller
 from bench.load.results import Tally
+from bench.load.retold import answer_to
 from bench.load.workload import Workload
 
 if TYPE_CHECKING:
@@ -175,6 +176,9 @@ class Connection:
             if code or mask & _GONE:
                 raise OSError(code or errno.ECONNRESET, "")
             self.port = self.sock.getsockname()[1]
+            if not self._load.target.tls:
+                self._plainly()
+                return
             self.sock = self._load.context_of(self.plan.caller).wrap_socket(
                 self.sock, server_hostname=self._load.target.host, do_handshake_on_connect=False
             )
@@ -188,6 +192,13 @@ class Connection:
             with contextlib.suppress(ssl.SSLEOFError):
                 self.sock.unwrap()
             self._goodbye()
+
+    def _plainly(self) -> None:
+        """Connected, and no TLS is spoken."""
+        if self.plan.workload is None:
+            raise Wrong("no TLS, so no handshake")
+        self._load.watch(self, READING)
+        self.ask(self._sent)
 
     def _goodbye(self) -> None:
         results = self._load.results
@@ -219,7 +230,7 @@ class Connection:
         self.state = State.ANSWERING
         self._first = None
         self._last = 0.0
-        self._answer = Answer(plan.workload)
+        self._answer = answer_to(plan.workload)
         if plan.tagged:
             self._tag = load.next_tag()
         now = time.monotonic()

@@ -13,6 +13,7 @@ from bench.failure import BenchError
 from bench.load.connection import Plan
 from bench.load.identities import Caller, caller_of
 from bench.load.job import Job, Mix
+from bench.load.retold import fitted
 from bench.load.workload import Workload, embeddings, plain, prompt_of, stream
 
 _DECK = 64
@@ -51,8 +52,8 @@ class Choice:
 class Kind:
     """A mix, ready to be asked for: its deck, and who may ask."""
 
-    def __init__(self, mix: Mix, index: int, host: str, callers: Sequence[Caller], weights: Sequence[float]) -> None:
-        self.mix = mix
+    def __init__(self, job: Job, index: int, host: str, callers: Sequence[Caller], weights: Sequence[float]) -> None:
+        self.mix = mix = job.mixes[index]
         self.index = index
         wanted = [place for place, one in enumerate(callers) if not mix.identities or one.client in mix.identities]
         missing = set(mix.identities) - {one.client for one in callers}
@@ -60,7 +61,7 @@ class Kind:
             raise BenchError(f"mixes[{index}].identities: '{min(missing)}' is no identity; name one of the job's")
         self.callers = [callers[place] for place in wanted]
         self.choice = Choice([weights[place] for place in wanted], f"mixes[{index}].identities")
-        self.deck: list[Workload | None] = [None] if mix.kind == "handshake" else list(_deck(mix, host))
+        self.deck: list[Workload | None] = [None] if mix.kind == "handshake" else list(_deck(job, mix, host))
 
     def plan(self, caller: Caller, random: int) -> Plan:
         """The card and whether its client leaves come from the random bits."""
@@ -85,7 +86,7 @@ class Draw:
         weights = [identity.weight for identity in job.identities] or [1.0]
         self._seed = job.seed
         self._clients = job.arrivals.clients
-        self._kinds = [Kind(mix, index, host, self.callers, weights) for index, mix in enumerate(job.mixes)]
+        self._kinds = [Kind(job, index, host, self.callers, weights) for index in range(len(job.mixes))]
         self._choice = Choice([mix.share for mix in job.mixes], "mixes")
 
     def request(self, number: int) -> Plan:
@@ -104,11 +105,11 @@ class Draw:
             turn += 1
 
 
-def _deck(mix: Mix, host: str) -> Iterator[Workload]:
+def _deck(job: Job, mix: Mix, host: str) -> Iterator[Workload]:
     sizes = list(dict.fromkeys(_sizes(mix)))
     heaviest = 0
     for number, (prompt, tokens) in enumerate(sizes):
-        workload = workload_of(mix, host, prompt, tokens)
+        workload = fitted(workload_of(mix, host, job.headers, prompt, tokens), job.path, job.check)
         heaviest = max(heaviest, workload.weight)
         yield workload
         if (number + 2) * heaviest > _DECK_BYTES:
@@ -129,13 +130,13 @@ def _between(limits: tuple[int, int], place: float) -> int:
     return least + int(place * (most - least + 1))
 
 
-def workload_of(mix: Mix, host: str, prompt: int, tokens: int) -> Workload:
+def workload_of(mix: Mix, host: str, headers: dict[str, str], prompt: int, tokens: int) -> Workload:
     """What is asked of a mix's kind, at these sizes."""
     text = prompt_of(prompt)
     match mix.kind:
         case "embeddings":
-            return embeddings(host, {}, mix.model, text)
+            return embeddings(host, headers, mix.model, text)
         case "plain":
-            return plain(host, {}, tokens, mix.model, text)
+            return plain(host, headers, tokens, mix.model, text)
         case _:
-            return stream(host, {}, tokens, mix.model, text)
+            return stream(host, headers, tokens, mix.model, text)

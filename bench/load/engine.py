@@ -25,14 +25,18 @@ _SELECTABLE = 1024  # descriptors that select can wait for
 
 
 class Target:
-    """Where the load goes: an address, and how to speak to it. Raises `OSError` or `ssl.SSLError` for bad files."""
+    """Where the load goes: an address, and how to speak to it; without a root, in plain HTTP. Raises `OSError` or
+    `ssl.SSLError` for bad files.
+    """
 
-    def __init__(self, host: str, port: int, root: str, certificate: tuple[str, str] | None = None) -> None:
+    def __init__(self, host: str, port: int, root: str | None, certificate: tuple[str, str] | None = None) -> None:
         self.host = host
         self.port = port
         self.address = socket.getaddrinfo(host, port, socket.AF_INET, socket.SOCK_STREAM)[0][4]
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        self.context.load_verify_locations(root)
+        self.tls = root is not None
+        if root is not None:
+            self.context.load_verify_locations(root)
         if certificate is not None:
             self.context.load_cert_chain(*certificate)
         self.contexts = Contexts(root)

@@ -186,13 +186,15 @@ def target_of(job: Job) -> Target:
     """Raises `BenchError`."""
     try:
         url = urlsplit(job.url)
-        host, port = url.hostname, url.port or 443
+        host, port = url.hostname, url.port or (443 if url.scheme == "https" else 80)
     except ValueError as error:
         raise BenchError(f"'{job.url}' is no URL: {error}") from None
-    if url.scheme != "https" or host is None:
-        raise BenchError(f"'{job.url}' must be https://HOST:PORT")
+    if url.scheme not in ("http", "https") or host is None:
+        raise BenchError(f"'{job.url}' must be https://HOST:PORT, or http://HOST:PORT")
+    if url.scheme == "https" and job.root is None:
+        raise BenchError(f"{job.url}: name the root that vouches for it")
     try:
-        return Target(host, port, job.root)
+        return Target(host, port, job.root if url.scheme == "https" else None)
     except OSError as error:
         reason = getattr(error, "reason", None) or error.strerror or error
         raise BenchError(f"{job.url}, or the root {job.root}: {reason}") from None

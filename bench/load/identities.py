@@ -46,7 +46,7 @@ def caller_of(identity: Identity) -> Caller:
 class Contexts:
     """A client's TLS contexts, by certificate and key. Those used last are kept; connections keep their own."""
 
-    def __init__(self, root: str, at_most: int = _CONTEXTS) -> None:
+    def __init__(self, root: str | None, at_most: int = _CONTEXTS) -> None:
         self._root = root
         self._at_most = at_most
         self._kept: OrderedDict[Pair | None, ssl.SSLContext] = OrderedDict()
@@ -68,11 +68,12 @@ class Contexts:
         return made
 
 
-def _context(root: str, pair: Pair | None) -> ssl.SSLContext:
+def _context(root: str | None, pair: Pair | None) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     of = root
     try:
-        context.load_verify_locations(root)
+        if root is not None:
+            context.load_verify_locations(root)
         if pair is not None:
             of = f"{pair[0]} with {pair[1]}"
             context.load_cert_chain(*pair)

@@ -7,6 +7,9 @@ from typing import Literal
 
 import msgspec
 
+Check = Literal["bytes", "text"]
+"""How answers are checked: every byte, or what they say, where a proxy writes them anew (`bench.load.retold`)."""
+
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
     """One of those who ask. A certificate with its key (paths), a gateway key, a token, or several of these."""
@@ -64,6 +67,9 @@ class Arrivals(msgspec.Struct, frozen=True, kw_only=True):
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     """Where the load goes, and all of what it is. What comes in the warm-up is not measured.
 
+    url          https://HOST:PORT, which `root` vouches for, or http://
+    headers      that all requests carry
+    path         that they are asked at, where it is not Azure's own
     connections  at most so many at a time, all processes together, where arrivals are not closed
     grain        seconds of the moments by which requests are counted
     apart        clients whose requests are counted apart from all others'
@@ -71,7 +77,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     url: str
-    root: str
+    root: str | None
     identities: tuple[Identity, ...]
     mixes: tuple[Mix, ...]
     arrivals: Arrivals
@@ -82,3 +88,6 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     seed: int = 0
     grain: float = 1.0
     apart: tuple[str, ...] = ()
+    headers: dict[str, str] = {}
+    path: str | None = None
+    check: Check = "bytes"

@@ -1,6 +1,7 @@
 """What is asked, and what the answer must be, byte for byte: from the mock's own pure functions."""
 
 import json
+import re
 from itertools import accumulate
 
 import msgspec
@@ -9,6 +10,7 @@ from bench.mock.answers import chat_answer, chat_stream, embeddings_answer
 
 MODEL = "gpt-4o"
 PROMPT = "Tell me how the water gets from the dam to the turbines. " * 4
+_REQUEST_LINE = re.compile(rb"\A[^\r\n]*")
 TAG = "x-ms-client-request-id"
 """The header that tells one request from another, at the mock too."""
 
@@ -18,7 +20,7 @@ class Workload(msgspec.Struct, frozen=True):
 
     `ends` are the offsets its events end at, and `frames` the events as chunks of their own (RFC 9112 section 7.1),
     which is how they are expected to arrive. Both are empty for an answer that is not streamed. `tokens`: of the
-    completion.
+    completion. `said`: what the answer says, where that is compared in place of its bytes (`bench.load.retold`).
     """
 
     head: bytes
@@ -27,12 +29,17 @@ class Workload(msgspec.Struct, frozen=True):
     ends: tuple[int, ...] = ()
     frames: tuple[bytes, ...] = ()
     tokens: int = 0
+    said: str | None = None
 
     def request(self, tag: str | None = None, headers: bytes = b"") -> bytes:
         """The request's bytes; with a tag, they carry it in the header `TAG`. `headers`: further lines, each ended."""
         if tag is not None:
             headers = b"%b%b: %b\r\n" % (headers, TAG.encode(), tag.encode())
         return b"%b%b\r\n%b" % (self.head, headers, self.body)
+
+    def at(self, path: str) -> "Workload":
+        """The same, asked for at another path."""
+        return msgspec.structs.replace(self, head=_REQUEST_LINE.sub(f"POST {path} HTTP/1.1".encode(), self.head, 1))
 
     @property
     def weight(self) -> int:

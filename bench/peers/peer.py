@@ -3,19 +3,21 @@
 import contextlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
 from urllib.parse import urlsplit
 
 import msgspec
 
 from bench.compare.cpu import family
 from bench.load.engine import Target
+from bench.load.job import Check
+from bench.load.retold import fitted
+from bench.load.workload import Workload
 from certs.pki import Pki
 
-Check = Literal["bytes", "counted"]
-"""How answers are checked: every byte, or, where a peer writes them anew, how many events came and how they ended."""
-
 Progress = Callable[[str], None]
+
+NO_GATEWAY = ("grants by client and model", "limits in tokens", "metering", "audit")
+"""What general proxies lack of the gateway's job."""
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,6 +49,7 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
     certificate  what is shown, with its key; None where the peer takes none
     headers      that every request must carry
     path         that chat completions are asked at, where it is not Azure's own
+    check        `text` where the peer writes answers anew, so that their bytes are not the backend's
     """
 
     url: str
@@ -62,8 +65,11 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
         parts = urlsplit(self.url)
         assert parts.hostname is not None
         assert parts.port is not None
-        assert self.root is not None
         return Target(parts.hostname, parts.port, self.root, self.certificate)
+
+    def fitted(self, workload: Workload) -> Workload:
+        """A workload, asked for where this peer has it, and checked as its answers can be."""
+        return fitted(workload, self.path, self.check)
 
 
 def mutual_tls(pki: Pki, port: int) -> Access:

@@ -101,7 +101,7 @@ def job(scenario: Scenario, target: Access, identities: Sequence[Identity]) -> J
         connections = given.connections
     return Job(
         url=target.url,
-        root=target.root or "",
+        root=target.root,
         identities=tuple(identities),
         mixes=tuple(mix for load in scenario.load for mix in _mixes(scenario, load, identities)),
         arrivals=arrivals,
@@ -109,6 +109,9 @@ def job(scenario: Scenario, target: Access, identities: Sequence[Identity]) -> J
         warm_up=float(scenario.warm_up),
         connections=connections,
         processes=scenario.processes,
+        headers=target.headers,
+        path=target.path,
+        check=target.check,
     )
 
 

@@ -172,3 +172,25 @@ def _greet(server: socket.socket) -> None:
     with server.accept()[0] as peer:
         peer.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
         peer.recv(4096)
+
+
+def test_plain_http_where_there_is_no_root() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=_answer, args=(server,), daemon=True).start()
+        with load(Target("localhost", server.getsockname()[1], None)) as running:
+            running.start(1, Plan(workload=PLAIN.workload, returns=False))
+            running.run(0.1)
+            running.finish(3.0)
+            assert running.results.answers == 1
+            assert not running.results.handshakes
+
+
+def _answer(server: socket.socket) -> None:
+    assert PLAIN.workload is not None
+    payload = PLAIN.workload.payload
+    with server.accept()[0] as client:
+        client.recv(65536)
+        client.sendall(
+            b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: %d\r\n\r\n%b" % (len(payload), payload)
+        )
+        server.close()
