@@ -11,7 +11,7 @@ import msgspec
 
 from bench.compare.bars import CONTROL, DIRECT, OURS
 from bench.compare.holding import CONTROL_PROGRAM
-from bench.compare.judge import failed, verdicts
+from bench.compare.judge import failed, verdicts, wrong
 from bench.compare.measure import Case
 from bench.compare.phases import Besides, Phase
 from bench.compare.place import Cores, through
@@ -83,10 +83,11 @@ class Comparison:
         self._places += 1
         place = self._plan.folder / str(self._places)
         try:
-            figures = through(about.proxy, case, place, self._plan.pki, self._plan.cores)
+            found = through(about.proxy, case, place, self._plan.pki, self._plan.cores)
         except BenchError as error:
             return msgspec.structs.replace(about, verdicts=(failed(str(error)),))
-        return msgspec.structs.replace(about, figures=figures)
+        said = (wrong(found.wrong),) if found.wrong else ()
+        return msgspec.structs.replace(about, figures=found.figures, histograms=found.histograms, verdicts=said)
 
     def _keep(self, measured: Measured) -> None:
         proxies = self.stored.proxies

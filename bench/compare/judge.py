@@ -15,7 +15,7 @@ NOISY = 0.10
 """The share of a core that others may take while something is measured."""
 
 
-_RAN = "it could be measured"
+_RAN, _RIGHT = "it could be measured", "every answer was right"
 
 
 class Value(NamedTuple):
@@ -38,6 +38,16 @@ def failed(said: str) -> Verdict:
 def failure(one: Measured) -> str:
     """Why it could not be measured; empty where it was."""
     return next((verdict.measured for verdict in one.verdicts if verdict.what == _RAN), "")
+
+
+def wrong(said: str) -> Verdict:
+    """What is stored beside figures of which some answers were wrong, or none."""
+    return Verdict(what=_RIGHT, measured=said, bar="no error", holds=False)
+
+
+def errors(one: Measured) -> str:
+    """What went wrong, in words; empty where nothing did."""
+    return next((verdict.measured for verdict in one.verdicts if verdict.what == _RIGHT), "")
 
 
 def values(bar: Bar, measured: Sequence[Measured]) -> list[Value]:
@@ -115,8 +125,8 @@ def _measured(bar: Bar, middle: float, each: list[float], disturbed: int) -> str
 
 def verdicts(measured: Sequence[Measured]) -> tuple[Verdict, ...]:
     """Of all bars whose figures are there; and that of Penstock's answers none was wrong."""
-    errors = sum(one.figures.get("errors", 0.0) for one in measured if one.proxy == OURS)
+    count = sum(one.figures.get("errors", 0.0) for one in measured if one.proxy == OURS)
     found = [one for bar in BARS if (one := verdict(bar, measured)) is not None]
     if any(one.proxy == OURS for one in measured):
-        found.append(Verdict(what="errors and wrong bytes", measured=f"{errors:g}", bar="0", holds=not errors))
+        found.append(Verdict(what="errors and wrong bytes", measured=f"{count:g}", bar="0", holds=not count))
     return tuple(found)

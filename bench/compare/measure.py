@@ -1,4 +1,4 @@
-"""What can be measured of a proxy at work, each the same for every proxy. A measurement returns figures by name.
+"""What can be measured of a proxy at work, each the same for every proxy: figures by name, and histograms of times.
 
 Costs are CPU time of all the proxy's processes, by the kernel's own account, over what was done meanwhile.
 """
@@ -6,45 +6,62 @@ Costs are CPU time of all the proxy's processes, by the kernel's own account, ov
 import contextlib
 import math
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import msgspec
 
-from bench.compare.cpu import busy_seconds, cpu_seconds, descriptors, memory_bytes, pin
+from bench.compare.cpu import busy_seconds, cpu_seconds, descriptors, family, memory_bytes
 from bench.compare.holding import held
 from bench.failure import BenchError
+from bench.load.arrivals import moments
 from bench.load.connection import Plan
 from bench.load.engine import Load
-from bench.load.results import Results
+from bench.load.job import Arrivals
+from bench.load.results import HISTOGRAMS, Results
 from bench.load.workload import plain, stream
 from bench.peers.peer import Access
+from bench.peers.process import process
 
 Figures = dict[str, float]
 CONNECTIONS = 16
 _TOKENS = 400
 _WARM = 1.0
+_WARMING = 2.0  # where connections are made as they are needed
 _SETTLED = 5.0  # s after which all connections are open, both ways, and none is made any more
 _OPENED_A_SECOND = 400  # connections, where there are thousands: about a core's worth of handshakes
 _A_WORKERS_RATE = 600  # plain requests a second: less than any machine's worker can do
 _PROBE = 3.0  # s
 _SPARE = 0.6  # of their core that mock and load may use where latency is measured
+_OPEN_WITHIN = 60.0  # s, for thousands of streams that have been asked for
 _CROWD = 64  # connections over which requests arrive that wait for nobody
 
 
 class Scene(msgspec.Struct, frozen=True, kw_only=True):
-    """Where something is measured: the way in, the way past the proxy, its processes (none: direct), and the mock's.
-
-    `core` is the one that the proxy is bound to; None where it has several.
+    """Where something is measured: the way in, the way past the proxy, the mock's process, the proxy's first (None:
+    direct). `core` is the one that the proxy is bound to; None where it has several.
     """
 
     access: Access
     direct: Access
     mock: int
-    processes: tuple[int, ...] = ()
+    proxy: int | None = None
     core: int | None = None
+
+    @property
+    def processes(self) -> list[int]:
+        """The proxy's, as they are now."""
+        return [] if self.proxy is None else family(self.proxy)
+
+
+class Found(msgspec.Struct, frozen=True):
+    """`histograms`: see `bench.report.stored.Measured`. `wrong`: what went wrong, in words."""
+
+    figures: Figures
+    histograms: dict[str, str] = {}
+    wrong: str = ""
 
 
 class Case(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,7 +71,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     as its own. `measure` may raise `BenchError`.
     """
 
-    measure: "Callable[[Scene, Case], Figures]"
+    measure: "Callable[[Scene, Case], Found]"
     seconds: float
     streams: int = 0
     workers: int = 1
@@ -110,6 +127,13 @@ def _account(scene: Scene) -> _Account:
     )
 
 
+def _found(figures: Figures, results: Results) -> Found:
+    """With the histograms of all times that were seen."""
+    there = {name: results.histogram(name) for name in HISTOGRAMS}
+    encoded = {name: histogram.encoded() for name, histogram in there.items() if histogram.count}
+    return Found(figures, encoded, _said(results) if results.failed else "")
+
+
 def _said(results: Results) -> str:
     """What went wrong, the most frequent first."""
     return ", ".join(f"{count} × {kind}" for kind, count in results.errors.most_common(3)) or "nothing happened"
@@ -131,16 +155,16 @@ def _measured(load: Load, scene: Scene, seconds: float) -> tuple[Results, _Accou
     return results, _account(scene).since(before)
 
 
-def plain_requests(scene: Scene, case: Case) -> Figures:
+def plain_requests(scene: Scene, case: Case) -> Found:
     """Keep-alive connections, closed loop, as fast as it goes."""
     with _loading(scene.access) as load:
         load.start(CONNECTIONS, _plain(scene.access))
         load.run(_WARM)
         results, account = _measured(load, scene, case.seconds)
-        return account.each(results.answers, "request", results)
+        return _found(account.each(results.answers, "request", results), results)
 
 
-def plain_queued(scene: Scene, case: Case) -> Figures:
+def plain_queued(scene: Scene, case: Case) -> Found:
     """The same with a queue before the proxy at all times, however fast it is.
 
     A process that only burns time shares the proxy's core, and waking does not interrupt it (SCHED_BATCH). So the proxy
@@ -153,32 +177,30 @@ def plain_queued(scene: Scene, case: Case) -> Figures:
     for pid in scene.processes:
         os.sched_setscheduler(pid, os.SCHED_BATCH, os.sched_param(0))
     burn = [sys.executable, "-c", "while True: pass"]
-    with subprocess.Popen(burn, preexec_fn=lambda: pin(core)) as burning:
-        try:
-            before, clock = cpu_seconds([burning.pid]), time.monotonic()
-            figures = plain_requests(scene, case)
-            burnt = (cpu_seconds([burning.pid]) - before) / (time.monotonic() - clock)
-        finally:
-            burning.kill()
-    return figures | {"share_of_others": max(0.0, figures["share_of_others"] - burnt)}
+    with process(burn, Path(os.devnull), cores=(core,)) as burning:
+        before, clock = cpu_seconds([burning]), time.monotonic()
+        found = plain_requests(scene, case)
+        burnt = (cpu_seconds([burning]) - before) / (time.monotonic() - clock)
+    others = max(0.0, found.figures["share_of_others"] - burnt)
+    return msgspec.structs.replace(found, figures=found.figures | {"share_of_others": others})
 
 
-def plain_at_a_rate(scene: Scene, case: Case) -> Figures:
+def plain_at_a_rate(scene: Scene, case: Case) -> Found:
     """Open loop: so many a second for each worker, far from what it could do."""
     with _loading(scene.access) as load:
         load.offer(_A_WORKERS_RATE * case.workers, _plain(scene.access), CONNECTIONS * case.workers)
-        load.run(2 * _WARM)
+        load.run(_WARMING)
         results, account = _measured(load, scene, case.seconds)
-        return account.each(results.answers, "request", results)
+        return _found(account.each(results.answers, "request", results), results)
 
 
-def added_latency(scene: Scene, case: Case) -> Figures:
+def added_latency(scene: Scene, case: Case) -> Found:
     """Half of what the proxy's core could carry, by its own cost, and the same rate without it.
 
     Load and mock share a core, which must not be the one that is felt: where half is more than leaves them idle for a
     good part, the rate is what they can do.
     """
-    costs = plain_requests(scene, msgspec.structs.replace(case, seconds=_PROBE))
+    costs = plain_requests(scene, msgspec.structs.replace(case, seconds=_PROBE)).figures
     capacity = 1e6 / costs["cpu_us_per_request"]
     generated = costs["requests_per_second"] / costs["share_of_mock_and_load"]
     rate = min(capacity / 2, generated * _SPARE)
@@ -188,15 +210,18 @@ def added_latency(scene: Scene, case: Case) -> Figures:
         raise BenchError(f"no request came through: {_said(through)}")
     figures = {"rate_per_second": rate, "share_of_capacity": rate / capacity, **account.shares()}
     for name, share in (("p50", 0.5), ("p99", 0.99)):
-        with_it, without = (results.first_byte.percentile(share) * 1000 for results in (through, past))
+        with_it, without = (results.last_byte.percentile(share) * 1000 for results in (through, past))
         figures |= {f"added_{name}_ms": with_it - without, f"{name}_ms": with_it, f"direct_{name}_ms": without}
-    return figures | {"errors": through.failed}
+    figures |= {"sent_late_p99_ms": through.waited.percentile(0.99) * 1000, "errors": through.failed}
+    return _found(figures, through)
 
 
 def _at_rate(scene: Scene, access: Access, rate: float, seconds: float) -> tuple[Results, _Account]:
     with _loading(access) as load:
-        load.offer(rate, _plain(access), _CROWD)
-        load.run(2 * _WARM)
+        plan, begin = _plain(access), time.monotonic()
+        at_random = moments(Arrivals(kind="poisson", rate=rate), 0.0, _WARMING + seconds, seed=0)
+        load.follow(((begin + moment, plan) for moment in at_random), _CROWD)
+        load.run(_WARMING)
         return _measured(load, scene, seconds)
 
 
@@ -208,69 +233,83 @@ def _stream(access: Access, tokens: int, interval: float = 0.0) -> Plan:
     return Plan(workload=access.fitted(stream("localhost", access.headers, tokens)), interval=interval)
 
 
-def events(scene: Scene, case: Case) -> Figures:
+def events(scene: Scene, case: Case) -> Found:
     """Streams of events at a fixed pace, each followed by the next."""
     return _events(scene, case, _TOKENS)
 
 
-def lasting_events(scene: Scene, case: Case) -> Figures:
+def lasting_events(scene: Scene, case: Case) -> Found:
     """The same with streams that are longer than the measurement: none begins or ends meanwhile."""
     return _events(scene, case, max(_TOKENS, math.ceil((3 * case.ramp + case.seconds + _SETTLED) / case.between)))
 
 
-def _events(scene: Scene, case: Case, tokens: int) -> Figures:
+def _events(scene: Scene, case: Case, tokens: int) -> Found:
     with _loading(scene.access) as load:
         load.start(case.streams, _stream(scene.access, tokens, case.between), case.ramp)
         load.run(_WARM)
         results, account = _measured(load, scene, case.seconds)
-        late = results.late.percentile(0.99) * 1000
-        return account.each(results.events, "event", results) | {"late_p99_ms": late}
+        figures = account.each(results.events, "event", results)
+        due = case.streams / case.between * account.clock
+        figures |= {"late_p99_ms": results.late.percentile(0.99) * 1000, "share_of_rate": results.events / due}
+        return _found(figures, results)
 
 
-def handshakes(scene: Scene, case: Case, at_once: int = 8) -> Figures:
+def handshakes(scene: Scene, case: Case, at_once: int = 8) -> Found:
     """Full TLS handshakes with a client certificate, nothing resumed; each counts when the server has said goodbye."""
     with _loading(scene.access) as load:
         load.start(at_once, Plan())
         load.run(_WARM)
         results, account = _measured(load, scene, case.seconds)
-        return account.each(results.handshakes, "handshake", results)
+        return _found(account.each(results.handshakes, "handshake", results), results)
 
 
-def first_events(scene: Scene, case: Case) -> Figures:
+def first_events(scene: Scene, case: Case) -> Found:
     """Time to the first event of short streams, on connections that are kept alive."""
     with _loading(scene.access) as load:
         load.start(case.streams, _stream(scene.access, 40), case.ramp)
         load.run(_SETTLED)
         results, account = _measured(load, scene, case.seconds)
-        return {
-            "first_event_p50_ms": results.first_byte.percentile(0.5) * 1000,
-            "first_event_p99_ms": results.first_byte.percentile(0.99) * 1000,
+        figures = {
+            "first_event_p50_ms": results.ttft.percentile(0.5) * 1000,
+            "first_event_p99_ms": results.ttft.percentile(0.99) * 1000,
             **account.shares(),
             "errors": results.failed,
         }
+        return _found(figures, results)
 
 
-def memory(scene: Scene, case: Case) -> Figures:
+def memory(scene: Scene, case: Case) -> Found:
     """Idle, and with many streams open; the difference is what a stream costs, both its connections counted."""
     idle = {pid: memory_bytes([pid]) for pid in scene.processes}
     opened = descriptors(scene.processes)
     with _loading(scene.access) as load:
         load.start(case.streams, _stream(scene.access, _TOKENS), case.ramp)
+        _await_all(load, case.streams)
         load.run(case.seconds)
-        return {
+        figures = {
             **_of_each(scene, case, sum(idle.values()), opened),
             "idle_mb": sum(idle.values()) / 1e6,
             "worker_idle_mb": max((idle[pid] for pid in scene.processes[1:]), default=0) / 1e6,
-            "errors": load.results.failed + case.streams - load.open,
+            "errors": load.results.failed,
         }
+        return _found(figures, load.results)
 
 
-def memory_held(scene: Scene, case: Case) -> Figures:
+def _await_all(load: Load, streams: int) -> None:
+    """Until each stream has its first event. Raises `BenchError`."""
+    until = time.monotonic() + _OPEN_WITHIN
+    while (begun := load.results.ttft.count) < streams:
+        if time.monotonic() >= until:
+            raise BenchError(f"{begun} of {streams} streams began within {_OPEN_WITHIN:g} s: {_said(load.results)}")
+        load.run(0.2)
+
+
+def memory_held(scene: Scene, case: Case) -> Found:
     """The same of TLS connections that are only held."""
     idle, opened = memory_bytes(scene.processes), descriptors(scene.processes)
     with held(scene.access.target, case.streams):
         time.sleep(case.seconds)
-        return {**_of_each(scene, case, idle, opened), "idle_mb": idle / 1e6}
+        return Found(_of_each(scene, case, idle, opened) | {"idle_mb": idle / 1e6})
 
 
 def _of_each(scene: Scene, case: Case, idle: float, opened: int) -> Figures:
@@ -280,18 +319,19 @@ def _of_each(scene: Scene, case: Case, idle: float, opened: int) -> Figures:
     }
 
 
-def soak(scene: Scene, case: Case) -> Figures:
+def soak(scene: Scene, case: Case) -> Found:
     """Many streams for a long time: none may be lost, none may have a wrong byte."""
     with _loading(scene.access) as load:
         load.start(case.streams, _stream(scene.access, _TOKENS, case.between), ramp=5.0)
         before = load.results.failed
         results, account = _measured(load, scene, case.seconds)
         unfinished = load.finish(_TOKENS * case.between + 10)
-        return {
-            "streams": results.answers,
+        figures = {
+            "streams": float(results.answers),
             "streams_lost_or_corrupted": before + results.failed + unfinished,
             "late_p50_ms": results.late.percentile(0.5) * 1000,
             "late_p99_ms": results.late.percentile(0.99) * 1000,
             "late_max_ms": results.late.max * 1000,
             **account.shares(),
         }
+        return _found(figures, results)

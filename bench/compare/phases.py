@@ -7,7 +7,7 @@ import msgspec
 
 from bench.compare.measure import (
     Case,
-    Figures,
+    Found,
     Scene,
     added_latency,
     events,
@@ -72,7 +72,7 @@ def phases(sizes: Sizes) -> dict[str, Phase]:
     """All that can be measured, by the name it is asked for."""
     seconds = sizes.seconds
 
-    def streaming(measure: Callable[[Scene, Case], Figures], streams: int, between: float) -> Case:
+    def streaming(measure: Callable[[Scene, Case], Found], streams: int, between: float) -> Case:
         return Case(measure=measure, seconds=seconds, streams=streams, first=_FIRST, between=between)
 
     def working(case: Case, workers: int) -> Case:

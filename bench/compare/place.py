@@ -8,7 +8,7 @@ import msgspec
 
 from bench.compare.bars import CONTROL, DIRECT
 from bench.compare.holding import CONTROL_PROGRAM
-from bench.compare.measure import Case, Figures, Scene, memory_held
+from bench.compare.measure import Case, Found, Scene, memory_held
 from bench.failure import BenchError
 from bench.mock.config import Deployment, Instance, MockConfig
 from bench.mock.process import MockFailed, MockProcess, mock_process
@@ -27,7 +27,7 @@ class Cores(msgspec.Struct, frozen=True):
     rest: int
 
 
-def through(name: str, case: Case, folder: Path, pki: Pki, cores: Cores) -> Figures:
+def through(name: str, case: Case, folder: Path, pki: Pki, cores: Cores) -> Found:
     """Measure a case once, with this proxy in between; in a folder of its own. Raises `BenchError`."""
     folder.mkdir()
     if name == CONTROL:
@@ -54,7 +54,7 @@ def _scene(name: str, case: Case, folder: Path, pki: Pki, cores: Cores, mock: Mo
             access=running.access,
             direct=direct,
             mock=mock.process.pid,
-            processes=tuple(running.processes),
+            proxy=running.pid,
             core=None if case.spread else cores.proxy,
         )
 

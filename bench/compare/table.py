@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from statistics import median
 
 from bench.compare.bars import OURS, quantity, unit
-from bench.compare.judge import failure, noisy
+from bench.compare.judge import errors, failure, noisy
 from bench.report.stored import Measured, Stored, Verdict
 
 _TITLES = {
@@ -104,6 +104,8 @@ def _said(measured: Sequence[Measured], columns: Sequence[str]) -> Iterator[str]
         theirs = [one for one in measured if one.proxy == proxy]
         for said in dict.fromkeys(said for one in theirs if (said := failure(one))):
             yield f"**{proxy} failed**: {said}"
+        for said in dict.fromkeys(said for one in theirs if (said := errors(one))):
+            yield f"**{proxy}, not every answer was right**: {said}"
         disturbed = [one.figures["share_of_others"] for one in theirs if noisy(one)]
         if disturbed:
             yield (
