@@ -57,7 +57,20 @@ def _parser() -> argparse.ArgumentParser:
     faults.add_argument("--what", type=_names, default=("all",), metavar="LIST", help=f"of {_FAULTS}; default: all")
     faults.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     faults.set_defaults(run=_faults)
-    _add_timelines(commands)
+    _add_scenarios(
+        commands,
+        "run",
+        "play a scenario with its load and faults, show it live, and hold what was measured against its bars",
+        "python -m bench run chat-400 soak --duration 60s --out report",
+        None,
+    )
+    _add_scenarios(
+        commands,
+        "timelines",
+        "play failures of backends on schedule under load, and hold what clients saw against bars",
+        "python -m bench timelines region-dies everything-throttles --out report",
+        "failures",
+    )
     simulate = _command(
         commands,
         "simulate",
@@ -132,19 +145,17 @@ def _add_compare(commands: "_Commands") -> None:
     compare.set_defaults(run=_compare)
 
 
-def _add_timelines(commands: "_Commands") -> None:
-    timelines = _command(
-        commands,
-        "timelines",
-        "play failures of backends on schedule under load, and hold what clients saw against bars",
-        "python -m bench timelines region-dies everything-throttles --out report",
-    )
-    add = timelines.add_argument
-    add("names", nargs="*", metavar="NAME", help="of those listed, or a file that ends in .toml; default: all")
+def _add_scenarios(commands: "_Commands", name: str, does: str, example: str, family: str | None) -> None:
+    scenarios = _command(commands, name, does, example)
+    add = scenarios.add_argument
+    which = "default: all" if family else "one at least"
+    add("names", nargs="*", metavar="NAME", help=f"of those listed, or a file that ends in .toml; {which}")
     add("--list", action="store_true", help="say which there are")
-    add("--out", type=Path, metavar="FOLDER", help="write a page with charts, the verdicts and every figure there")
+    add("--out", type=Path, metavar="FOLDER", help="write the verdicts and every figure there")
+    add("--duration", type=_duration, metavar="TIME", help="in place of the scenario's own, such as 60s or 5m")
+    add("--workers", type=_positive, metavar="N", help="the gateway's, in place of the scenario's own number")
     add("--json", action="store_true", help="print every figure as JSON instead of the verdicts")
-    timelines.set_defaults(run=_timelines)
+    scenarios.set_defaults(run=lambda arguments: _scenarios(arguments, scenarios, family))
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -162,6 +173,18 @@ def _rate(text: str) -> float:
     value = _amount(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is less than 1")
+    return value
+
+
+def _duration(text: str) -> float:
+    from proxy.config.units import parse_duration
+
+    try:
+        value = parse_duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    if not 1 <= value <= 86_400:
+        raise argparse.ArgumentTypeError(f"{text} is not between a second and a day")
     return value
 
 
@@ -229,13 +252,25 @@ def _faults(arguments: argparse.Namespace) -> int:
     return run(_known(arguments.what, tuple(FAULTS)), arguments.json)
 
 
-def _timelines(arguments: argparse.Namespace) -> int:
+def _scenarios(arguments: argparse.Namespace, parser: argparse.ArgumentParser, family: str | None) -> int:
     from bench.scenarios.run import Options, listing, run
+    from bench.scenarios.scenario import known
 
     if arguments.list:
-        print(listing())
+        print(listing(family))
         return 0
-    return run(Options(names=tuple(arguments.names), output=arguments.out, as_json=arguments.json))
+    names = tuple(arguments.names) or tuple(known(family) if family else ())
+    if not names:
+        parser.error("name a scenario, or ask for the --list")
+    return run(
+        Options(
+            names=names,
+            output=arguments.out,
+            duration=arguments.duration,
+            workers=arguments.workers,
+            as_json=arguments.json,
+        )
+    )
 
 
 def _simulate(arguments: argparse.Namespace) -> int:

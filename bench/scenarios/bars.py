@@ -1,18 +1,26 @@
 """Each bar of a scenario beside what was measured. Pure."""
 
-from bench.faults.finding import Finding
+from bench.report.stored import Verdict
 from bench.scenarios.measure import Played, measured
-from bench.scenarios.structs import Bar, Scenario
+from bench.scenarios.structs import OF_THE_WHOLE, Bar, Scenario
 
 _AS_SHARE = frozenset(("answered", "share"))
+_UNITS = (
+    ("_ms", " ms"),
+    ("_us", " µs"),
+    ("_mb", " MB"),
+    ("_per_s", " /s"),
+    ("_us_per_request", " µs"),
+    ("_us_per_event", " µs"),
+)
 
 
-def judge(scenario: Scenario, played: Played) -> list[Finding]:
-    """A finding for each bar. One whose metric nothing was there to measure by is missed."""
+def judge(scenario: Scenario, played: Played) -> list[Verdict]:
+    """A verdict on each bar. One whose metric nothing was there to measure by is missed."""
     return [_judge(scenario, bar, played) for bar in scenario.bars]
 
 
-def _judge(scenario: Scenario, bar: Bar, played: Played) -> Finding:
+def _judge(scenario: Scenario, bar: Bar, played: Played) -> Verdict:
     until = float(scenario.duration if bar.until is None else bar.until)
     value = measured(played, bar.metric, bar.since, until, backend=bar.backend, client=bar.client)
     before = None
@@ -20,7 +28,12 @@ def _judge(scenario: Scenario, bar: Bar, played: Played) -> Finding:
         before = measured(played, bar.metric, 0.0, scenario.calm_until, backend=bar.backend, client=bar.client)
     limit = _limit(bar, before)
     holds = value is not None and limit is not None and (value >= limit if bar.at_least is not None else value <= limit)
-    return Finding(f"{bar.says} ({_about(bar, until)})", _said(bar, value), _demanded(bar, limit, before), holds)
+    return Verdict(
+        what=f"{bar.says} ({_about(bar, until)})",
+        measured=_said(bar, value),
+        bar=_demanded(bar, limit, before),
+        holds=holds,
+    )
 
 
 def _limit(bar: Bar, before: float | None) -> float | None:
@@ -31,7 +44,7 @@ def _limit(bar: Bar, before: float | None) -> float | None:
 
 def _about(bar: Bar, until: float) -> str:
     of = "".join(f" of {who}" for who in (bar.backend, bar.client) if who)
-    return f"{bar.metric}{of}, {bar.since:g}–{until:g} s"
+    return f"{bar.metric}{of}" if bar.metric in OF_THE_WHOLE else f"{bar.metric}{of}, {bar.since:g}–{until:g} s"
 
 
 def _demanded(bar: Bar, limit: float | None, before: float | None) -> str:
@@ -45,4 +58,7 @@ def _said(bar: Bar, value: float | None) -> str:
         return "nothing to measure"
     if bar.metric in _AS_SHARE:
         return f"{100 * value:.1f} %"
-    return f"{value:.1f} ms" if bar.metric.endswith("_ms") else f"{value:.3g}" if value < 100 else f"{value:.0f}"
+    unit = next((unit for end, unit in _UNITS if bar.metric.endswith(end)), "")
+    if unit:
+        return f"{value:.1f}{unit}"
+    return f"{value:.3g}" if value < 100 else f"{value:.0f}"

@@ -1,209 +1,242 @@
 """What was seen of a scenario, as figures: of each second, and of any while. Pure.
 
-A request belongs to the second in which it was due, whenever its answer came. Metrics of a while, by the names of
-`bench.scenarios.structs.Metric`:
+A request belongs to the moment in which it was due, whenever its answer came; moments are as long as the scenario's
+grain. Metrics of a while, by the names of `bench.scenarios.structs.Metric`:
 
 failed                5xx, resets and silence: a client-visible error of a request that had no byte of an answer yet
 broken                answers that broke off after their first byte, which nothing can hide
 refused               the gateway's own 429 and 503
-answered              the share of requests that were answered whole
+answered              the share of requests that were answered whole, or that their clients left in mid-stream
 ttft_p50_ms, …        from when a request was due to its first event, or to the whole of an answer that is no stream
 share                 of what was answered, the share of one backend
 attempts              requests that one backend got
 attempts_per_request  requests that all backends got, over those that clients made
 told_s                the longest `retry-after` of a refusal, in seconds
 untold                refusals without one
+asked_per_s, …        requests that were due, that were answered; events that came; handshakes that were done
+open_least         connections that were open, when they were fewest
+cpu_us_per_request    the gateway's processes', all together, over what was answered
+cpu_us_per_event      the same over events
+memory_mb             the most that they held (PSS), all together
+memory_growth_mb      what the trend of that adds over the while; see `bench.scenarios.growth`
+descriptors           the most that they had open
+descriptor_growth     what the trend of that adds
+
+and of the whole: wrong_bytes, answers with a byte that is not the backend's; late_…, events behind their stream's
+schedule; handshake_…, from a connection's start to the end of its TLS handshake.
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from enum import Enum
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
-from bench.load.connection import Asked
+from bench.load.histogram import Histogram
+from bench.load.results import Results, Tallies, Tally
+from bench.report.stored import Second
+from bench.scenarios.growth import growth
+from bench.scenarios.vitals import Vitals
 
-_REFUSALS = (b"429", b"503")
-
-
-class Became(Enum):
-    """What became of a request, for its client."""
-
-    ANSWERED = "answered"
-    REFUSED = "refused"
-    FAILED = "failed"
-    BROKEN = "broken"
-
-
-class Request(msgspec.Struct, frozen=True):
-    """One request of a client. Times count from the scenario's start. `told`: the `retry-after` of a refusal."""
-
-    client: str
-    due: float
-    ttft: float | None
-    became: Became
-    wrong: str
-    backend: str
-    told: float | None
+WRONG = frozenset(
+    (
+        *("wrong bytes", "wrong length", "cut short", "no framing", "head too long", "line too long"),
+        *("bad chunk size", "bad chunk end", "bytes after the end"),
+    )
+)
+"""What `bench.load.answer` calls an answer whose bytes are not the backend's, or that ends as if it were whole."""
 
 
-class Arrival(msgspec.Struct, frozen=True):
-    """A request at a backend."""
+class Moment(msgspec.Struct, frozen=True, kw_only=True):
+    """What there was at the end of a second of the clock, and what came in it. `late_p99`: milliseconds, of the events
+    that came.
+    """
 
-    at: float
-    backend: str
+    at: int
+    events: int
+    handshakes: int
+    open: int
+    late_p99: float | None
+    vitals: dict[str, Vitals]
+
+    @property
+    def memory_mb(self) -> float:
+        return sum(one.memory_mb for one in self.vitals.values())
+
+    @property
+    def descriptors(self) -> int:
+        return sum(one.descriptors for one in self.vitals.values())
+
+    @property
+    def cpu_share(self) -> float:
+        return sum(one.cpu_share for one in self.vitals.values())
 
 
-class Played(msgspec.Struct, frozen=True):
-    """A scenario as it went. `took`: seconds of the clock, warm-up and end included."""
+class Played(msgspec.Struct, frozen=True, kw_only=True):
+    """A scenario as it went.
 
-    requests: list[Request]
-    arrivals: list[Arrival]
+    grain     seconds of a moment
+    results   counts and histograms of the whole
+    tallies   of the requests due in a moment, by its number and who asked: a client that is told apart, or nobody
+    attempts  by moment, what each backend got
+    moments   second by second
+    took      seconds of the clock, warm-up and end included
+    """
+
+    grain: float
+    results: Results
+    tallies: Tallies
+    attempts: dict[int, dict[str, int]]
+    moments: Sequence[Moment]
     took: float
 
 
-class Second(msgspec.Struct, frozen=True):
-    """One second. TTFT is in milliseconds, None where no answer had begun. `by` counts what each backend answered."""
+class While(msgspec.Struct, frozen=True):
+    """A part of a scenario: of the requests due in it, of one client or all; of one backend, where that matters."""
 
-    at: int
-    asked: int
-    answered: int
-    refused: int
-    failed: int
-    broken: int
-    attempts: int
-    ttft_p50: float | None
-    ttft_p90: float | None
-    ttft_p99: float | None
-    by: dict[str, int]
+    seconds: float
+    tally: Tally
+    ttft: Histogram
+    attempts: dict[str, int]
+    moments: Sequence[Moment]
+    results: Results
+    backend: str | None
 
-
-def request_of(asked: Asked, client: str, start: float) -> Request:
-    """An entry of the load's account. `start` is the monotonic time at which the scenario began."""
-    fields = dict(_fields(asked.head))
-    backend = fields.get(b"x-penstock-backend", b"").decode("latin-1")
-    return Request(
-        client,
-        asked.due - start,
-        None if asked.first is None else asked.first - asked.due,
-        _became(asked, backend),
-        asked.wrong,
-        backend,
-        _told(fields),
-    )
+    @property
+    def cpu_us(self) -> float:
+        """Of the gateway."""
+        return sum(moment.cpu_share for moment in self.moments) * 1e6
 
 
-def _became(asked: Asked, backend: str) -> Became:
-    if not asked.wrong:
-        return Became.ANSWERED
-    status = asked.head[9:12]
-    if status in _REFUSALS and not backend:
-        return Became.REFUSED
-    return Became.BROKEN if status == b"200" else Became.FAILED
-
-
-def _fields(head: bytes) -> Iterable[tuple[bytes, bytes]]:
-    for line in head.split(b"\r\n")[1:]:
-        name, _, value = line.partition(b":")
-        yield name.lower(), value.strip()
-
-
-def _told(fields: dict[bytes, bytes]) -> float | None:
-    """Seconds; the header with milliseconds is the more exact one."""
-    for name, unit in ((b"retry-after-ms", 0.001), (b"retry-after", 1.0)):
-        if name in fields:
-            return float(fields[name]) * unit
-    return None
-
-
-def percentile(values: Sequence[float], share: float) -> float | None:
-    """The value that `share` (0 to 1) of all are at or below; None without any."""
-    if not values:
-        return None
-    ordered = sorted(values)
-    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
-
-
-def seconds(played: Played, duration: float) -> list[Second]:
-    """Every second of the scenario."""
-    return [_second(played, at) for at in range(math.ceil(duration))]
-
-
-def _second(played: Played, at: int) -> Second:
-    requests = [one for one in played.requests if at <= one.due < at + 1]
-    ttft = _ttft(requests)
-    by: dict[str, int] = {}
-    for one in requests:
-        if one.became is Became.ANSWERED:
-            by[one.backend] = by.get(one.backend, 0) + 1
-    return Second(
-        at=at,
-        asked=len(requests),
-        answered=_count(requests, Became.ANSWERED),
-        refused=_count(requests, Became.REFUSED),
-        failed=_count(requests, Became.FAILED),
-        broken=_count(requests, Became.BROKEN),
-        attempts=sum(at <= arrival.at < at + 1 for arrival in played.arrivals),
-        ttft_p50=percentile(ttft, 0.5),
-        ttft_p90=percentile(ttft, 0.9),
-        ttft_p99=percentile(ttft, 0.99),
-        by=by,
-    )
+def of_while(
+    played: Played, since: float, until: float, *, backend: str | None = None, client: str | None = None
+) -> While:
+    first, last = round(since / played.grain), round(until / played.grain)
+    tally, ttft = Tally(), Histogram()
+    for (moment, name), (one, times) in played.tallies.items():
+        if first <= moment < last and client in (None, name):
+            tally.add(one)
+            ttft.merge(times)
+    attempts: dict[str, int] = {}
+    for moment, counts in played.attempts.items():
+        if first <= moment < last:
+            for name, count in counts.items():
+                attempts[name] = attempts.get(name, 0) + count
+    moments = [moment for moment in played.moments if since <= moment.at < until]
+    return While(until - since, tally, ttft, attempts, moments, played.results, backend)
 
 
 def measured(
     played: Played, metric: str, since: float, until: float, *, backend: str | None = None, client: str | None = None
 ) -> float | None:
     """A metric over a while; None where there is nothing to measure it by."""
-    requests = [one for one in played.requests if since <= one.due < until and client in (None, one.client)]
-    arrivals = [one for one in played.arrivals if since <= one.at < until and backend in (None, one.backend)]
-    return _METRICS[metric](requests, arrivals, backend)
+    return _METRICS[metric](of_while(played, since, until, backend=backend, client=client))
 
 
-def _ttft(requests: Iterable[Request]) -> list[float]:
-    """In milliseconds."""
-    return [one.ttft * 1000 for one in requests if one.ttft is not None]
+def wrong_bytes(results: Results) -> int:
+    """Answers that were not what the backend had sent, byte for byte."""
+    return sum(count for kind, count in results.errors.items() if kind in WRONG)
 
 
-def _count(requests: Iterable[Request], became: Became) -> int:
-    return sum(one.became is became for one in requests)
+def seconds(played: Played, duration: float) -> list[Second]:
+    """Every second of the scenario."""
+    moments = {moment.at: moment for moment in played.moments}
+    whiles = (of_while(played, at, min(at + 1, duration)) for at in range(math.ceil(duration)))
+    return [_second(at, one, moments.get(at)) for at, one in enumerate(whiles)]
 
 
-_Metric = Callable[[list[Request], list[Arrival], str | None], float | None]
+def _second(at: int, one: While, moment: Moment | None) -> Second:
+    tally = one.tally
+    more: dict[str, float] = {"attempts": sum(one.attempts.values())}
+    more |= {f"backend_{name}": count for name, count in tally.by.items() if name}
+    ninety = _ms(one.ttft, 0.9)
+    if ninety is not None:
+        more["ttft_p90_ms"] = ninety
+    if moment is not None:
+        more |= {
+            "open": moment.open,
+            "cpu_share": moment.cpu_share,
+            "memory_mb": moment.memory_mb,
+            "descriptors": moment.descriptors,
+        }
+        for name, vitals in moment.vitals.items():
+            more |= {
+                f"{name}_cpu_share": vitals.cpu_share,
+                f"{name}_memory_mb": vitals.memory_mb,
+                f"{name}_descriptors": vitals.descriptors,
+            }
+    return Second(
+        at=at,
+        asked=tally.asked,
+        answered=tally.answered + tally.left,
+        refused=tally.refused,
+        failed=tally.failed,
+        broken=tally.broken,
+        events=moment.events if moment else 0,
+        ttft_p50=_ms(one.ttft, 0.5),
+        ttft_p99=_ms(one.ttft, 0.99),
+        late_p99=moment.late_p99 if moment else None,
+        more=more,
+    )
 
 
-def _counting(became: Became) -> _Metric:
-    return lambda requests, _arrivals, _backend: float(_count(requests, became))
+def _ms(histogram: Histogram, share: float) -> float | None:
+    return histogram.percentile(share) * 1000 if histogram.count else None
 
 
-def _percentile(share: float) -> _Metric:
-    return lambda requests, _arrivals, _backend: percentile(_ttft(requests), share)
+_Metric = Callable[[While], float | None]
 
 
-def _share(requests: list[Request], _arrivals: list[Arrival], backend: str | None) -> float | None:
-    answered = [one.backend for one in requests if one.became is Became.ANSWERED]
-    return answered.count(backend or "") / len(answered) if answered else None
+def _ttft(share: float) -> _Metric:
+    return lambda one: _ms(one.ttft, share)
 
 
-def _told_at_most(requests: list[Request], _arrivals: list[Arrival], _backend: str | None) -> float:
-    return max((one.told or 0.0 for one in requests if one.became is Became.REFUSED), default=0.0)
+def _whole(histogram: str, share: float) -> _Metric:
+    return lambda one: _ms(one.results.histogram(histogram), share)
 
 
-def _untold(requests: list[Request], _arrivals: list[Arrival], _backend: str | None) -> float:
-    return float(sum(one.became is Became.REFUSED and one.told is None for one in requests))
+def _over(count: float, of: float) -> float | None:
+    return count / of if of else None
 
 
-_METRICS: dict[str, _Metric] = {
-    "failed": _counting(Became.FAILED),
-    "broken": _counting(Became.BROKEN),
-    "refused": _counting(Became.REFUSED),
-    "answered": lambda requests, _a, _b: _count(requests, Became.ANSWERED) / len(requests) if requests else None,
-    "ttft_p50_ms": _percentile(0.5),
-    "ttft_p90_ms": _percentile(0.9),
-    "ttft_p99_ms": _percentile(0.99),
-    "share": _share,
-    "attempts": lambda _requests, arrivals, _backend: float(len(arrivals)),
-    "attempts_per_request": lambda requests, arrivals, _b: len(arrivals) / len(requests) if requests else None,
-    "told_s": _told_at_most,
-    "untold": _untold,
+def _grows(value: Callable[[Moment], float]) -> _Metric:
+    return lambda one: growth([float(moment.at) for moment in one.moments], [value(moment) for moment in one.moments])
+
+
+def _most(value: Callable[[Moment], float]) -> _Metric:
+    return lambda one: max((value(moment) for moment in one.moments), default=None)
+
+
+def _events(moments: Iterable[Moment]) -> int:
+    return sum(moment.events for moment in moments)
+
+
+_METRICS: Mapping[str, _Metric] = {
+    "failed": lambda one: float(one.tally.failed),
+    "broken": lambda one: float(one.tally.broken),
+    "refused": lambda one: float(one.tally.refused),
+    "answered": lambda one: _over(one.tally.answered + one.tally.left, one.tally.over),
+    "ttft_p50_ms": _ttft(0.5),
+    "ttft_p90_ms": _ttft(0.9),
+    "ttft_p99_ms": _ttft(0.99),
+    "share": lambda one: _over(one.tally.by.get(one.backend or "", 0), sum(one.tally.by.values())),
+    "attempts": lambda one: float(one.attempts.get(one.backend or "", 0)),
+    "attempts_per_request": lambda one: _over(sum(one.attempts.values()), one.tally.asked),
+    "told_s": lambda one: one.tally.told,
+    "untold": lambda one: float(one.tally.untold),
+    "asked_per_s": lambda one: one.tally.asked / one.seconds,
+    "answered_per_s": lambda one: one.tally.answered / one.seconds,
+    "events_per_s": lambda one: _events(one.moments) / one.seconds,
+    "handshakes_per_s": lambda one: sum(moment.handshakes for moment in one.moments) / one.seconds,
+    "open_least": lambda one: min((moment.open for moment in one.moments), default=None),
+    "cpu_us_per_request": lambda one: _over(one.cpu_us, one.tally.answered),
+    "cpu_us_per_event": lambda one: _over(one.cpu_us, _events(one.moments)),
+    "memory_mb": _most(lambda moment: moment.memory_mb),
+    "memory_growth_mb": _grows(lambda moment: moment.memory_mb),
+    "descriptors": _most(lambda moment: float(moment.descriptors)),
+    "descriptor_growth": _grows(lambda moment: float(moment.descriptors)),
+    "wrong_bytes": lambda one: float(wrong_bytes(one.results)),
+    "late_p50_ms": _whole("late", 0.5),
+    "late_p99_ms": _whole("late", 0.99),
+    "handshake_p50_ms": _whole("handshake", 0.5),
+    "handshake_p99_ms": _whole("handshake", 0.99),
 }

@@ -1,55 +1,40 @@
-"""All timelines on one page: self-contained HTML with the charts inside it, and a table of verdicts. Pure."""
+"""All that was played on one page: self-contained HTML with the charts inside it, and a table of verdicts. Pure."""
 
 import html
 import math
 from collections.abc import Sequence
 
-import msgspec
-
-from bench.faults.finding import Finding
 from bench.plot import Band, Chart, Series, lines, stacked
-from bench.scenarios.measure import Played, Second, seconds
-from bench.scenarios.schedule import bands
-from bench.scenarios.structs import Scenario
+from bench.report.stored import Measured, Second
 from bench.sheet import document, pill, table
 
 _COLOURS = ("c1", "c2", "c3", "c4", "c5")
+_BACKEND = "backend_"
 
 
-class Shown(msgspec.Struct, frozen=True):
-    """A scenario, how it went, and how it was judged."""
-
-    name: str
-    scenario: Scenario
-    played: Played
-    findings: list[Finding]
-
-    @property
-    def holds(self) -> bool:
-        return all(finding.holds for finding in self.findings)
-
-
-def page(everything: Sequence[Shown], about: str) -> str:
-    """The page. `about` says when and on what machine."""
+def page(everything: Sequence[tuple[str, Measured]], about: str) -> str:
+    """The page: each scenario's story, and what was measured of it. `about` says when and on what machine."""
     links = " ".join(
-        f'<a href="#{one.name}">{_mark(holds=one.holds)} {html.escape(one.name)}</a>' for one in everything
+        f'<a href="#{one.scenario}">{_mark(holds=_holds(one))} {html.escape(one.scenario)}</a>' for _, one in everything
     )
-    sections = "".join(map(_section, everything))
-    return document("Penstock: timelines", f"<h1>Timelines</h1><p>{html.escape(about)}</p><nav>{links}</nav>{sections}")
+    sections = "".join(_section(story, one) for story, one in everything)
+    return document("Penstock: scenarios", f"<h1>Scenarios</h1><p>{html.escape(about)}</p><nav>{links}</nav>{sections}")
 
 
-def _section(shown: Shown) -> str:
-    scenario = shown.scenario
+def _holds(one: Measured) -> bool:
+    return all(verdict.holds for verdict in one.verdicts)
+
+
+def _section(story: str, one: Measured) -> str:
     rows = [
-        f'<tr><td>{html.escape(one.what)}</td><td class="n">{html.escape(one.measured)}</td>'
-        f'<td class="n">{html.escape(one.bar)}</td><td>{_mark(holds=one.holds)}</td></tr>'
-        for one in shown.findings
+        f'<tr><td>{html.escape(verdict.what)}</td><td class="n">{html.escape(verdict.measured)}</td>'
+        f'<td class="n">{html.escape(verdict.bar)}</td><td>{_mark(holds=verdict.holds)}</td></tr>'
+        for verdict in one.verdicts
     ]
     heads = ["<th>bar</th>", '<th class="n">measured</th>', '<th class="n">must be</th>', "<th>verdict</th>"]
     return (
-        f'<section id="{shown.name}"><h2>{html.escape(scenario.title)}</h2><p>{html.escape(scenario.story)}</p>'
-        f"{table(f'Bars of {shown.name}', heads, rows)}"
-        f'<div class="charts">{"".join(charts(scenario, shown.played))}</div></section>'
+        f'<section id="{one.scenario}"><h2>{html.escape(one.title)}</h2><p>{html.escape(story)}</p>'
+        f'{table(f"Bars of {one.scenario}", heads, rows)}<div class="charts">{"".join(charts(one))}</div></section>'
     )
 
 
@@ -57,57 +42,68 @@ def _mark(*, holds: bool) -> str:
     return pill("good", "holds") if holds else pill("bad", "missed")
 
 
-def charts(scenario: Scenario, played: Played) -> list[str]:
-    """What became of requests, their TTFT, who answered, and what backends were asked."""
-    found = seconds(played, scenario.duration)
-    backends = [backend.name for backend in scenario.backends]
+def charts(one: Measured) -> list[str]:
+    """What became of requests, their TTFT, who answered, what backends were asked, and what the gateway took for it."""
+    found = one.seconds
+    backends = sorted({name for second in found for name in second.more if name.startswith(_BACKEND)})
     return [
         stacked(
-            _chart(scenario, "Requests by what became of them", "a second"),
+            _chart(one, "Requests by what became of them", "a second"),
             [
-                Series("answered", [one.answered for one in found], "c3"),
-                Series("refused by the gateway", [one.refused for one in found], "c2", hatch=1),
-                Series("error before a first byte", [one.failed for one in found], "bad", hatch=2),
-                Series("broken after the first byte", [one.broken for one in found], "worse", hatch=3),
+                Series("answered", [second.answered for second in found], "c3"),
+                Series("refused by the gateway", [second.refused for second in found], "c2", hatch=1),
+                Series("error before a first byte", [second.failed for second in found], "bad", hatch=2),
+                Series("broken after the first byte", [second.broken for second in found], "worse", hatch=3),
             ],
         ),
         lines(
-            _chart(scenario, "Time to first token, from when a request was due", "ms", logarithmic=True),
+            _chart(one, "Time to first token, from when a request was due", "ms", logarithmic=True),
             [
-                Series("p50", [one.ttft_p50 for one in found], "c1"),
-                Series("p90", [one.ttft_p90 for one in found], "c3", dash="7 3"),
-                Series("p99", [one.ttft_p99 for one in found], "c2", dash="2 3"),
+                Series("p50", [second.ttft_p50 for second in found], "c1"),
+                Series("p90", _more(found, "ttft_p90_ms"), "c3", dash="7 3"),
+                Series("p99", [second.ttft_p99 for second in found], "c2", dash="2 3"),
             ],
         ),
         stacked(
-            _chart(scenario, "Answers by backend", "a second"),
+            _chart(one, "Answers by backend", "a second"),
             [
-                Series(name, [one.by.get(name, 0) for one in found], _COLOURS[number % len(_COLOURS)], hatch=number % 5)
+                Series(
+                    name.removeprefix(_BACKEND),
+                    [second.more.get(name, 0) for second in found],
+                    _COLOURS[number % len(_COLOURS)],
+                    hatch=number % 5,
+                )
                 for number, name in enumerate(backends)
             ],
         ),
         lines(
-            _chart(scenario, "Requests at backends beside those of clients", "a second", most=1.2 * _most(found)),
+            _chart(one, "Requests at backends beside those of clients", "a second", most=1.2 * _most(found)),
             [
-                Series("of clients", [one.asked for one in found], "c5", dash="7 3"),
-                Series("at backends", [one.attempts for one in found], "c1"),
+                Series("of clients", [second.asked for second in found], "c5", dash="7 3"),
+                Series("at backends", _more(found, "attempts"), "c1"),
             ],
         ),
+        lines(_chart(one, "Memory of the gateway's processes", "MB"), [Series("PSS", _more(found, "memory_mb"), "c1")]),
+        lines(_chart(one, "CPU of the gateway's processes", "cores"), [Series("CPU", _more(found, "cpu_share"), "c2")]),
     ]
 
 
+def _more(found: Sequence[Second], name: str) -> list[float | None]:
+    return [second.more.get(name) for second in found]
+
+
 def _most(found: Sequence[Second]) -> float:
-    return max((one.asked for one in found), default=0)
+    return max((second.asked for second in found), default=0)
 
 
-def _chart(scenario: Scenario, title: str, unit: str, *, logarithmic: bool = False, most: float = 0.0) -> Chart:
-    end = math.ceil(scenario.duration)
+def _chart(one: Measured, title: str, unit: str, *, logarithmic: bool = False, most: float = 0.0) -> Chart:
+    end = math.ceil(one.duration)
     return Chart(
         title=title,
         unit=unit,
         starts=[float(second) for second in range(end)],
         end=float(end),
-        bands=[Band(*band) for band in bands(scenario)],
+        bands=[Band(band.what, band.since, band.until) for band in one.bands],
         logarithmic=logarithmic,
         most=most,
     )

@@ -1,141 +1,112 @@
-"""One scenario, for real: the mock with its faults, a gateway process, and open-loop load that never waits for either.
+"""One scenario, for real: the mock with its faults, a gateway process, and load that waits for neither.
 
 Nothing here is judged; see `bench.scenarios.bars`.
 """
 
-import os
-import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from bench.failure import BenchError
 from bench.faults.world import World
-from bench.load.connection import Asked, Plan
-from bench.load.engine import Load
-from bench.load.workload import plain, stream
+from bench.load.generate import generating
+from bench.load.job import Job
+from bench.mock.mint import TokenIssuer
 from bench.mock.process import MockFailed, mock_process
 from bench.peers.peer import Access, Running
 from bench.peers.penstock import Ports, penstock_of
 from bench.peers.process import free_ports
-from bench.scenarios.gateway import configuration, key_of
-from bench.scenarios.measure import Arrival, Played, request_of
-from bench.scenarios.scenario import mock_config
-from bench.scenarios.schedule import Step, steps
-from bench.scenarios.structs import ALONE, CHAT, Scenario
-from bench.scenarios.structs import Load as Wanted
+from bench.report.stored import Second
+from bench.scenarios.gateway import Around, configuration
+from bench.scenarios.happenings import Happenings
+from bench.scenarios.identities import ISSUER, identities
+from bench.scenarios.live import Glance, Show
+from bench.scenarios.measure import Moment, Played
+from bench.scenarios.scenario import job, mock_config
+from bench.scenarios.structs import Scenario
+from bench.scenarios.vitals import Watch
 from certs.pki import Pki
 
-_CONNECTIONS = 2_000
-_WARM_AT_MOST = 15.0
-_GRACE = 5.0  # for what is under way at the end; what takes longer was never answered
-_TURNS = 100  # over which the mix of plans comes out as it was asked for
 
-Progress = Callable[[str], None]
-
-
-def play(scenario: Scenario, folder: Path, pki: Pki, progress: Progress = lambda _: None) -> Played:
+def play(scenario: Scenario, folder: Path, pki: Pki, show: Show = lambda _: None) -> Played:
     """Play it in a folder of its own. Raises `BenchError`."""
     began = time.monotonic()
     folder.mkdir()
     try:
         with mock_process(mock_config(scenario, pki)) as mock:
+            issuer = TokenIssuer(f"{mock.issuers}/{ISSUER}")
+            mock.issuer(ISSUER, issuer.jwks)
             ports = Ports(*free_ports(3))  # once the mock has its own
-            text = configuration(scenario, pki, mock.urls, ports)
-            with penstock_of(folder, text, ports) as pid:
+            around = Around(pki, mock.urls, issuer.iss, ports)
+            with penstock_of(folder, configuration(scenario, around), ports) as pid:
                 access = Access(url=f"https://localhost:{ports.listen}", root=str(pki.server_root))
                 world = World(mock, Running(pid=pid, access=access, folder=folder, admin=ports.admin_url))
-                return _Run(scenario, world, pki, ports, progress).played(began)
+                happenings = Happenings(scenario, world, lambda more: configuration(scenario, around, more))
+                load = job(scenario, access, identities(scenario, pki, folder / "clients", issuer))
+                return _Run(scenario, happenings, Watch(pid), show).played(load, began)
     except MockFailed as error:
         raise BenchError(str(error)) from None
 
 
-def _mixed(wanted: tuple[Wanted, ...]) -> tuple[list[Plan], dict[int, str]]:
-    """Whose turn it is to ask for what, spread evenly, and the client of each plan by its id."""
-    total = sum(one.rate or 0.0 for one in wanted)
-    parts: list[tuple[float, Plan]] = []
-    clients: dict[int, str] = {}
-    for one in wanted:
-        headers = {"api-key": key_of(one.client or ALONE)}
-        for share, workload in (
-            (one.streams, stream("localhost", headers, _most(one.tokens), CHAT)),
-            (1 - one.streams, plain("localhost", headers, _most(one.tokens), CHAT)),
-        ):
-            if share:
-                plan = Plan(workload=workload)
-                clients[id(plan)] = one.client or ALONE
-                parts.append((share * (one.rate or 0.0) / total, plan))
-    places = [
-        ((turn + 0.5) / share, number)
-        for number, (share, _) in enumerate(parts)
-        for turn in range(max(1, round(share * _TURNS)))
-    ]
-    return [parts[number][1] for _, number in sorted(places)], clients
-
-
-def _most(tokens: int | tuple[int, int]) -> int:
-    return tokens if isinstance(tokens, int) else tokens[1]
-
-
 class _Run:
-    """The load and what happens meanwhile."""
+    """The load, what happens meanwhile, and who watches."""
 
-    def __init__(self, scenario: Scenario, world: World, pki: Pki, ports: Ports, progress: Progress) -> None:
+    def __init__(self, scenario: Scenario, happenings: Happenings, watch: Watch, show: Show) -> None:
         self._scenario = scenario
-        self._world = world
-        self._pki = pki
-        self._ports = ports
-        self._progress = progress
-        self._told: list[Asked] = []
+        self._happenings = happenings
+        self._watch = watch
+        self._show = show
+        self._moments: list[Moment] = []
+        self._before = -int(scenario.warm_up)  # added to a second's number while the load warms up
+        self._errors = {"failed": 0, "broken": 0, "refused": 0}
 
-    def played(self, began: float) -> Played:
-        plans, clients = _mixed(self._scenario.load)
-        with self._world.load() as load:
-            load.told = self._told.append
-            load.offer(sum(one.rate or 0.0 for one in self._scenario.load), plans, _CONNECTIONS)
-            self._warm(load)
-            start, wall = time.monotonic(), time.time()
-            self._happen(load, start)
-            load.finish(_GRACE)
-            load.abandon()
-        requests = [request_of(asked, clients[id(asked.plan)], start) for asked in self._told if asked.due >= start]
-        arrivals = [
-            Arrival(shown["at"] - wall, shown["instance"])
-            for shown in self._world.mock.received(since=wall)
-            if shown["method"] == "POST"
-        ]
-        requests.sort(key=lambda request: request.due)
-        return Played(requests, arrivals, time.monotonic() - began)
+    def played(self, load: Job, began: float) -> Played:
+        with generating(load, self._second) as running:
+            running.run(load.warm_up)
+            running.fresh()
+            self._before = 0
+            self._watch.look()
+            for moment, act in self._happenings.begin(running.began):
+                running.run_until(moment)
+                act()
+            running.finish()
+            outcome = running.outcome()
+        return Played(
+            grain=self._scenario.grain,
+            results=outcome.results,
+            tallies=outcome.tallies,
+            attempts=self._happenings.attempts,
+            moments=self._moments,
+            took=time.monotonic() - began,
+        )
 
-    def _warm(self, load: Load) -> None:
-        """Until a second goes by in which all is well, or there is no more time for it."""
-        self._progress("warming up")
-        until = time.monotonic() + _WARM_AT_MOST
-        load.run(self._scenario.warm_up)
-        while time.monotonic() < until:
-            self._told.clear()
-            load.run(1.0)
-            if self._told and not any(asked.wrong for asked in self._told):
-                break
-
-    def _happen(self, load: Load, start: float) -> None:
-        for step in steps(self._scenario):
-            load.run(start + step.at - time.monotonic())
-            self._progress(f"{step.at:g} s: {step.event.what}{' is over' if step.off else ''}")
-            self._do(step)
-        load.run(start + self._scenario.duration - time.monotonic())
-
-    def _do(self, step: Step) -> None:
-        event, mock = step.event, self._world.mock
-        if event.gateway == "kill_worker":
-            worker = next(one for one in self._world.status()["workers"] if one["state"] == "serving")
-            os.kill(int(worker["pid"]), signal.SIGKILL)
-        elif event.gateway == "reload":
-            text = configuration(self._scenario, self._pki, mock.urls, self._ports, event.configuration)
-            (self._world.gateway.folder / "penstock.toml").write_text(text)
-            os.kill(self._world.gateway.pid, signal.SIGHUP)
-        elif step.off:
-            mock.clear(instance=event.backend, kind=event.fault)
-        else:
-            fault = event.asked()
-            mock.fault(fault.kind, **{name: getattr(fault, name) for name in fault.__struct_fields__ if name != "kind"})
+    def _second(self, second: Second) -> None:
+        """A second of the load is over."""
+        vitals = self._watch.look()
+        moment = Moment(
+            at=second.at,
+            events=second.events,
+            handshakes=int(second.more.get("handshakes", 0)),
+            open=int(second.more.get("open", 0)),
+            late_p99=second.late_p99,
+            vitals=vitals,
+        )
+        if not self._before:
+            self._moments.append(moment)
+            for name in self._errors:
+                self._errors[name] += getattr(second, name)
+        self._show(
+            Glance(
+                at=second.at + self._before,
+                answered=second.answered,
+                events=second.events,
+                open=moment.open,
+                ttft_p50=second.ttft_p50,
+                ttft_p99=second.ttft_p99,
+                late_p99=second.late_p99,
+                cpu_share=moment.cpu_share,
+                memory_mb=moment.memory_mb,
+                descriptors=moment.descriptors,
+                now=self._happenings.now,
+                **self._errors,
+            )
+        )

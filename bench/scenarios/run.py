@@ -1,99 +1,94 @@
-"""`python -m bench timelines`: plays timelines one after the other, each in a world of its own, and judges them."""
+"""`python -m bench run` and `… timelines`: scenarios one after the other, each in a world of its own, judged.
 
-import json
-import os
-import platform
-import sys
+They differ in nothing but what is meant where no scenario is named.
+"""
+
 import tempfile
-import time
-from functools import partial
 from pathlib import Path
 
 import msgspec
 
 from bench.failure import BenchError
-from bench.faults.finding import table
 from bench.load.command import raise_descriptor_limit
+from bench.report import here
+from bench.report.stored import Measured, Proxy, Stored, write
 from bench.scenarios.bars import judge
-from bench.scenarios.measure import Became, seconds
-from bench.scenarios.page import Shown, page
+from bench.scenarios.live import view
+from bench.scenarios.page import page
 from bench.scenarios.play import play
-from bench.scenarios.scenario import FAILURES, found, known, load
+from bench.scenarios.record import PROXY, markdown, record
+from bench.scenarios.scenario import found, known, load
+from bench.scenarios.schedule import lasting
+from bench.scenarios.structs import Scenario
 from certs.pki import build
+from proxy import __version__
 
-PAGE, TABLE, FIGURES = "timelines.html", "timelines.md", "timelines.json"
+STORED, TABLE, PAGE = "run.json", "run.md", "run.html"
 """What is written to the folder that is asked for."""
+
+_ABOUT = "this gateway, every stage on"
+_CORES = "not bound: gateway, mock and load share all cores"
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """Which timelines: names, or paths of files; none: all. `output`: the folder that the page goes to."""
+    """Which scenarios: names, or paths of files. `output`: the folder that results go to. `duration` (seconds) and
+    `workers` are in place of the scenarios' own.
+    """
 
-    names: tuple[str, ...] = ()
+    names: tuple[str, ...]
     output: Path | None = None
+    duration: float | None = None
+    workers: int | None = None
     as_json: bool = False
 
 
-def listing() -> str:
+def listing(family: str | None = None) -> str:
     """Each scenario that there is, in a line."""
-    return "\n".join(f"{name:<28} {load(path).title}" for name, path in known(FAILURES).items())
+    return "\n".join(f"{name:<28} {load(path).title}" for name, path in known(family).items())
 
 
 def run(options: Options) -> int:
     """Play, print the verdicts, and say by the exit code whether every bar holds. Raises `BenchError`."""
     raise_descriptor_limit()
-    timelines = {name: load(path) for name, path in _chosen(options.names).items()}
+    scenarios = {found(name).stem: _chosen(load(name), options) for name in options.names}
     if options.output is not None:
         _make(options.output)
-    everything: list[Shown] = []
-    with tempfile.TemporaryDirectory(prefix="penstock-timelines-") as folder:
-        pki = build(Path(folder) / "pki")
-        for name, scenario in timelines.items():
-            played = play(scenario, Path(folder) / name, pki, partial(_progress, name))
-            shown = Shown(name, scenario, played, judge(scenario, played))
-            _progress(name, "")
-            everything.append(shown)
+    everything: list[Measured] = []
+    texts: list[str] = []
+    began, command, commit = here.now(), here.command(), here.commit()
+    with tempfile.TemporaryDirectory(prefix="penstock-scenarios-") as folder:
+        pki = build(Path(folder) / "pki", authorities=True)
+        for name, scenario in scenarios.items():
+            with view(name, float(scenario.duration)) as show:
+                played = play(scenario, Path(folder) / name, pki, show)
+            everything.append(record(name, scenario, played, judge(scenario, played)))
+            texts.append(markdown(scenario.story, everything[-1], dict(played.results.errors)))
             if not options.as_json:
-                print(markdown(shown), flush=True)
-            if options.output is not None:
-                _write(options.output, everything)
+                print(texts[-1], flush=True)
+            stored = Stored(
+                command=command,
+                began=began,
+                commit=commit,
+                machine=here.machine(_CORES),
+                proxies=(Proxy(name=PROXY, version=__version__, about=_ABOUT),),
+                measured=tuple(everything),
+            )
+            if options.output is not None:  # after each: a run that is broken off leaves what it has
+                write(options.output / STORED, stored)
+                (options.output / TABLE).write_text("\n".join(texts), encoding="utf-8")
+                told = [(scenarios[one.scenario].story, one) for one in everything]
+                (options.output / PAGE).write_text(page(told, f"{began}, {_CORES}: {command}"), encoding="utf-8")
     if options.as_json:
-        print(json.dumps(figures(everything), indent=2))
-    return 0 if all(shown.holds for shown in everything) else 1
+        print(msgspec.json.format(msgspec.json.encode(stored)).decode())
+    return 0 if all(verdict.holds for one in everything for verdict in one.verdicts) else 1
 
 
-def markdown(shown: Shown) -> str:
-    """The verdicts on one scenario."""
-    requests = shown.played.requests
-    counts = ", ".join(f"{sum(one.became is became for one in requests)} {became.value}" for became in Became)
-    heading = f"## {shown.name}: {shown.scenario.title}\n\n{shown.scenario.story}\n\n"
-    return f"{heading}{len(requests)} requests: {counts}{_wrongs(shown)}.\n\n{table(shown.findings)}\n"
-
-
-def figures(everything: list[Shown]) -> dict[str, object]:
-    """Everything that was measured, second by second, and every verdict."""
-    return {
-        shown.name: {
-            "title": shown.scenario.title,
-            "holds": shown.holds,
-            "took_s": round(shown.played.took, 1),
-            "bars": msgspec.to_builtins(shown.findings),
-            "seconds": msgspec.to_builtins(seconds(shown.played, shown.scenario.duration)),
-        }
-        for shown in everything
-    }
-
-
-def _wrongs(shown: Shown) -> str:
-    """What went wrong, by kind and count."""
-    kinds: dict[str, int] = {}
-    for one in shown.played.requests:
-        if one.became in (Became.FAILED, Became.BROKEN):
-            kinds[one.wrong] = kinds.get(one.wrong, 0) + 1
-    return "".join(f"; {count} × {kind}" for kind, count in sorted(kinds.items()))
-
-
-def _chosen(names: tuple[str, ...]) -> dict[str, Path]:
-    return {path.stem: path for path in map(found, names or known(FAILURES))}
+def _chosen(scenario: Scenario, options: Options) -> Scenario:
+    if options.duration is not None:
+        scenario = lasting(scenario, options.duration)
+    if options.workers is not None:
+        scenario = msgspec.structs.replace(scenario, workers=options.workers)
+    return scenario
 
 
 def _make(folder: Path) -> None:
@@ -101,25 +96,3 @@ def _make(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BenchError(f"{folder}: cannot be made ({error.strerror}); name another folder") from None
-
-
-def _write(folder: Path, everything: list[Shown]) -> None:
-    """After each scenario: a run that is broken off leaves what it has."""
-    (folder / PAGE).write_text(page(everything, _about()), encoding="utf-8")
-    (folder / TABLE).write_text("\n".join(map(markdown, everything)), encoding="utf-8")
-    (folder / FIGURES).write_text(json.dumps(figures(everything), indent=2) + "\n", encoding="utf-8")
-
-
-def _about() -> str:
-    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
-    return (
-        f"{time.strftime('%Y-%m-%d %H:%M', time.gmtime())} UTC, {os.cpu_count()} cores (load average {load}), "
-        f"Python {platform.python_version()}, kernel {platform.release()}. Each second shows the requests due in it."
-    )
-
-
-def _progress(name: str, text: str) -> None:
-    if sys.stderr.isatty():
-        print(f"\r\x1b[K{name}: {text}" if text else "\r\x1b[K", end="", file=sys.stderr, flush=True)
-    elif text:
-        print(f"{name}: {text}", file=sys.stderr, flush=True)

@@ -14,7 +14,7 @@ from bench.load.job import Arrivals, Identity, Job, Mix
 from bench.mock.config import Deployment, Instance, MockConfig
 from bench.peers.peer import Access
 from bench.scenarios.problems import problems
-from bench.scenarios.structs import CHAT, EMBEDDINGS, Load, Scenario, clients_of, even_interval
+from bench.scenarios.structs import CHAT, EMBEDDINGS, Load, Scenario, clients_of, even_interval, models, named
 from certs.pki import Pki
 from proxy.config.problem import ConfigError, Problem
 from proxy.config.shape import misfits
@@ -28,7 +28,7 @@ API_KEY = "bench"
 
 _FOLDER = Path(__file__).parent
 _CONNECTIONS = 2_000  # of a load at a constant rate
-_REMEMBERED = 100_000
+_REMEMBERED = 1_000  # requests; what was asked is counted, not looked up
 
 
 def known(family: str | None = None) -> dict[str, Path]:
@@ -112,6 +112,8 @@ def job(scenario: Scenario, target: Access, identities: Sequence[Identity]) -> J
         headers=target.headers,
         path=target.path,
         check=target.check,
+        grain=scenario.grain,
+        apart=named(scenario),
     )
 
 
@@ -156,7 +158,6 @@ def _who(scenario: Scenario, load: Load, identities: Sequence[Identity]) -> tupl
 def mock_config(scenario: Scenario, pki: Pki) -> MockConfig:
     """The mock of its backends, each an instance of its own with the api-key `API_KEY`."""
     pair = pki.pairs["mock"]
-    models = [CHAT, EMBEDDINGS] if any(load.kind == "embeddings" for load in scenario.load) else [CHAT]
     return MockConfig(
         certificate=str(pair.certificate),
         private_key=str(pair.key),
@@ -176,7 +177,7 @@ def mock_config(scenario: Scenario, pki: Pki) -> MockConfig:
                         capacity=backend.capacity,
                         tokens_per_minute=backend.tokens_per_minute,
                     )
-                    for model in models
+                    for model in models(scenario)
                 ),
             )
             for backend in scenario.backends

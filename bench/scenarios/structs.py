@@ -21,7 +21,7 @@ Credential = Literal["certificates", "keys", "tokens"]
 Metric = Literal[
     "failed", "broken", "refused", "answered", "ttft_p50_ms", "ttft_p90_ms", "ttft_p99_ms", "share", "attempts",
     "attempts_per_request", "told_s", "untold", "wrong_bytes", "asked_per_s", "answered_per_s", "events_per_s",
-    "handshakes_per_s", "streams_least", "late_p50_ms", "late_p99_ms", "handshake_p50_ms", "handshake_p99_ms",
+    "handshakes_per_s", "open_least", "late_p50_ms", "late_p99_ms", "handshake_p50_ms", "handshake_p99_ms",
     "cpu_us_per_request", "cpu_us_per_event", "memory_mb", "memory_growth_mb", "descriptors", "descriptor_growth",
 ]  # fmt: skip
 """What a bar is about; `bench.scenarios.measure` says how each is measured."""
@@ -30,7 +30,7 @@ OF_BACKENDS = frozenset(("share", "attempts"))
 OF_CLIENTS = frozenset(
     ("failed", "broken", "refused", "answered", "ttft_p50_ms", "ttft_p90_ms", "ttft_p99_ms", "told_s", "untold")
 )
-OF_THE_WHOLE = frozenset(("late_p50_ms", "late_p99_ms", "handshake_p50_ms", "handshake_p99_ms"))
+OF_THE_WHOLE = frozenset(("wrong_bytes", "late_p50_ms", "late_p99_ms", "handshake_p50_ms", "handshake_p99_ms"))
 """Measured over the whole scenario, and no part of it."""
 
 
@@ -205,6 +205,11 @@ def clients_of(scenario: Scenario, load: Load) -> frozenset[str]:
     if load.client is not None or not any(there.values()):
         return frozenset((load.client or ALONE,))
     return frozenset(name for kind in there if load.by in (None, kind) for name in there[kind])
+
+
+def models(scenario: Scenario) -> tuple[str, ...]:
+    """What is asked for."""
+    return (CHAT, EMBEDDINGS) if any(load.kind == "embeddings" for load in scenario.load) else (CHAT,)
 
 
 def even_interval(scenario: Scenario) -> float:

@@ -1,49 +1,50 @@
-"""Figures and bars of a timeline that is made up."""
+"""Figures and bars of a scenario that is made up."""
 
 import pytest
 
-from bench.load.connection import Asked, Plan
+from bench.load.histogram import Histogram
+from bench.load.results import Results, Tally
 from bench.scenarios.bars import judge
-from bench.scenarios.measure import Arrival, Became, Played, Request, measured, percentile, request_of, seconds
+from bench.scenarios.measure import Moment, Played, measured, seconds
 from bench.scenarios.structs import Backend, Bar, Event, Load, Scenario
+from bench.scenarios.vitals import Vitals
 from proxy.config.structs import Seconds
 
-OK = b"HTTP/1.1 200 OK\r\nX-Penstock-Backend: swc\r\n"
+
+def histogram(*values: float) -> Histogram:
+    made = Histogram()
+    for value in values:
+        made.add(value)
+    return made
 
 
-@pytest.mark.parametrize(
-    ("wrong", "head", "became", "told"),
-    [
-        ("", OK, Became.ANSWERED, None),
-        ("wrong bytes", OK, Became.BROKEN, None),
-        ("answering: closed", OK, Became.BROKEN, None),
-        ("status 503", b"HTTP/1.1 503 x\r\nretry-after: 2", Became.REFUSED, 2.0),
-        ("status 429", b"HTTP/1.1 429 x\r\nretry-after: 2\r\nretry-after-ms: 1500", Became.REFUSED, 1.5),
-        ("status 503", b"HTTP/1.1 503 x\r\nx-penstock-backend: swc", Became.FAILED, None),
-        ("status 502", b"HTTP/1.1 502 x", Became.FAILED, None),
-        ("connecting: ECONNREFUSED", b"", Became.FAILED, None),
-        ("never answered", b"", Became.FAILED, None),
-    ],
-)
-def test_what_became_of_a_request(wrong: str, head: bytes, became: Became, told: float | None) -> None:
-    request = request_of(Asked(Plan(), 101.0, 101.5, 102.0, wrong, head), "turbines", 100.0)
-    assert (request.became, request.told, request.due, request.ttft) == (became, told, 1.0, 0.5)
-    assert request.backend == ("swc" if b"ackend: swc" in head else "")
+def results() -> Results:
+    made = Results()
+    made.errors.update({"status 503": 1, "closed": 1, "wrong bytes": 2})
+    made.late.add(0.004)
+    return made
 
 
-def request(due: float, became: Became = Became.ANSWERED, **more: object) -> Request:
-    given: dict[str, object] = {"client": "a", "ttft": 0.05, "wrong": "", "backend": "swc", "told": None}
-    return Request(due=due, became=became, **given | more)  # type: ignore[arg-type]
+TALLIES = {
+    **{(moment, "a"): (Tally(asked=1, answered=1, by={"swc": 1}), histogram(0.05)) for moment in range(10)},
+    **{(moment, "a"): (Tally(asked=1, answered=1, by={"frc": 1}), histogram(0.1)) for moment in range(10, 18)},
+    (18, "a"): (Tally(asked=1, refused=1, told=1.5), histogram()),
+    (19, "b"): (Tally(asked=1, failed=1), histogram()),
+}
+"""Two seconds in moments of a tenth, with a request each: ten answered by one backend, then others by another."""
+
+
+def moment(at: int, memory: float) -> Moment:
+    vitals = {"worker_1": Vitals(0.5, memory, 10 + at), "supervisor": Vitals(0.1, 40.0, 20)}
+    return Moment(at=at, events=100, handshakes=2, open=5 + at, late_p99=None, vitals=vitals)
 
 
 PLAYED = Played(
-    requests=[
-        *(request(n / 10) for n in range(10)),
-        *(request(1 + n / 10, backend="frc", ttft=0.1) for n in range(8)),
-        request(1.8, Became.REFUSED, told=1.5, backend="", ttft=None),
-        request(1.9, Became.FAILED, backend="", ttft=None, client="b"),
-    ],
-    arrivals=[Arrival(0.5, "swc"), Arrival(1.5, "frc"), Arrival(1.6, "frc")],
+    grain=0.1,
+    results=results(),
+    tallies=TALLIES,
+    attempts={5: {"swc": 1, "frc": 0}, 15: {"frc": 1}, 16: {"frc": 1}},
+    moments=[moment(0, 60.0), moment(1, 61.0)],
     took=2.0,
 )
 
@@ -61,31 +62,45 @@ PLAYED = Played(
         ("attempts_per_request", 0.2),
         ("told_s", 1.5),
         ("untold", 0.0),
+        ("asked_per_s", 10.0),
+        ("events_per_s", 100.0),
+        ("open_least", 6.0),
+        ("cpu_us_per_event", 6000.0),
+        ("cpu_us_per_request", 75000.0),
+        ("memory_mb", 101.0),
+        ("descriptors", 31.0),
+        ("wrong_bytes", 2.0),
+        ("late_p99_ms", 4.0),
     ],
 )
 def test_metrics_of_a_while(metric: str, value: float) -> None:
     of = "swc" if metric in ("share", "attempts") else None
-    assert measured(PLAYED, metric, 1.0, 2.0, backend=of) == pytest.approx(value)
+    assert measured(PLAYED, metric, 1.0, 2.0, backend=of) == pytest.approx(value, rel=0.02)
+
+
+def test_a_while_begins_and_ends_within_a_second() -> None:
+    assert measured(PLAYED, "asked_per_s", 0.5, 1.9) == pytest.approx(10.0)
+    assert measured(PLAYED, "failed", 0.5, 1.9) == 0
+    assert measured(PLAYED, "share", 0.5, 1.5, backend="swc") == pytest.approx(0.5)
 
 
 def test_metrics_of_one_client_and_of_nothing() -> None:
     assert measured(PLAYED, "failed", 0.0, 2.0, client="a") == 0
     assert measured(PLAYED, "failed", 0.0, 2.0, client="b") == 1
     assert measured(PLAYED, "ttft_p99_ms", 5.0, 6.0) is None
+    assert measured(PLAYED, "memory_growth_mb", 1.0, 2.0) is None
+    assert measured(PLAYED, "memory_growth_mb", 0.0, 2.0) == pytest.approx(1.0)
+    assert measured(PLAYED, "descriptor_growth", 0.0, 2.0) == pytest.approx(1.0)
 
 
 def test_seconds_add_up() -> None:
     first, second = seconds(PLAYED, 2.0)
-    assert (first.answered, first.by, first.attempts) == (10, {"swc": 10}, 1)
+    assert (first.answered, first.events, first.more["backend_swc"], first.more["attempts"]) == (10, 100, 10, 1)
     assert (second.asked, second.answered, second.refused, second.failed) == (10, 8, 1, 1)
-    assert second.by == {"frc": 8}
-    assert second.ttft_p99 == pytest.approx(100.0)
-
-
-def test_percentiles_are_values_that_were_measured() -> None:
-    assert percentile([3.0, 1.0, 2.0], 0.5) == 2.0
-    assert percentile([3.0, 1.0, 2.0], 0.99) == 3.0
-    assert percentile([], 0.5) is None
+    assert second.more["backend_frc"] == 8
+    assert second.more["worker_1_memory_mb"] == 61.0
+    assert second.more["memory_mb"] == 101.0
+    assert second.ttft_p99 == pytest.approx(100.0, rel=0.02)
 
 
 def judged(**bar: object) -> tuple[bool, str, str]:
@@ -98,8 +113,8 @@ def judged(**bar: object) -> tuple[bool, str, str]:
         events=(Event(at=Seconds(1.0), fault="reset"),),
         bars=(Bar(says="x", **bar),),  # type: ignore[arg-type]
     )
-    (finding,) = judge(scenario, PLAYED)
-    return finding.holds, finding.measured, finding.bar
+    (verdict,) = judge(scenario, PLAYED)
+    return verdict.holds, verdict.measured, verdict.bar
 
 
 def test_bars() -> None:
@@ -108,9 +123,10 @@ def test_bars() -> None:
     assert judged(metric="failed", at_most=0.0, client="a") == (True, "0", "≤ 0")
     assert judged(metric="share", backend="frc", at_least=0.9, **after) == (True, "100.0 %", "≥ 90.0 %")
     assert judged(metric="ttft_p99_ms", times_before=1.2, **after)[0] is False
-    assert judged(metric="ttft_p99_ms", times_before=1.2, slack=50.0, **after) == (
-        True,
-        "100.0 ms",
-        "≤ 100.0 ms (before: 50.0 ms)",
-    )
+    holds, _, demanded = judged(metric="ttft_p99_ms", times_before=1.2, slack=55.0, **after)
+    assert holds
+    assert demanded.startswith("≤ 10")
+    assert "(before: 5" in demanded
     assert judged(metric="attempts_per_request", at_most=1.1) == (True, "0.15", "≤ 1.1")
+    assert judged(metric="memory_mb", at_most=1.0) == (False, "101.0 MB", "≤ 1.0 MB")
+    assert judged(metric="ttft_p50_ms", client="b", at_most=1.0)[1] == "nothing to measure"
