@@ -51,7 +51,7 @@ _REFUSALS = {
     Outcome.NO_CREDENTIAL: Reason.CREDENTIAL_UNAVAILABLE,
     Outcome.DEADLINE: Reason.DEADLINE,
 }
-_ANSWERED = dict.fromkeys((o for o in Outcome if o.value.breaker or o is Outcome.THROTTLED), False)
+_ANSWERED = dict.fromkeys((o for o in Outcome if o.breaker or o is Outcome.THROTTLED), False)
 _ANSWERED |= {Outcome.OK: True, Outcome.CLIENT_ERROR: True}
 _UNMENDED = (Unavailable.MISCONFIGURED, Unavailable.DRAINED)  # by waiting
 _TIMED_OUT = (Outcome.CONNECT_TIMEOUT, Outcome.FIRST_BYTE_TIMEOUT)

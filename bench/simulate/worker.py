@@ -23,7 +23,7 @@ from proxy.routing.retry import may_retry
 from proxy.routing.retry_budget import RetryBudget
 from proxy.routing.select import Plan, Router
 
-_ANSWERED = dict.fromkeys((one for one in Outcome if one.value.breaker or one is Outcome.THROTTLED), False)
+_ANSWERED = dict.fromkeys((one for one in Outcome if one.breaker or one is Outcome.THROTTLED), False)
 _UNMENDED = (Unavailable.MISCONFIGURED, Unavailable.DRAINED)  # by waiting
 _BEGINS = (Outcome.OK, Outcome.BROKEN_MID_ANSWER)
 _NOT_SENT = (Outcome.CONNECT_FAILED, Outcome.CONNECT_TIMEOUT)

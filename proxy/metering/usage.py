@@ -9,7 +9,7 @@ and the `usage` of images and transcriptions, which has the Responses' names.
 """
 
 import re
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -27,22 +27,25 @@ MOST = 100_000_000
 _FINAL = frozenset({"response.completed", "response.incomplete", "response.failed"})
 
 
+_Count = Annotated[int, msgspec.Meta(ge=0, le=MOST)]
+
+
 class _Cached(msgspec.Struct):
-    cached_tokens: int | None = None
+    cached_tokens: _Count | None = None
 
 
 class _Reasoning(msgspec.Struct):
-    reasoning_tokens: int | None = None
+    reasoning_tokens: _Count | None = None
 
 
 class _Usage(msgspec.Struct):
-    """Both families of names; an answer has one of them."""
+    """Both families of names; an answer has one of them. What is out of bounds is left to the tolerant way."""
 
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    total_tokens: int | None = None
+    prompt_tokens: _Count | None = None
+    completion_tokens: _Count | None = None
+    input_tokens: _Count | None = None
+    output_tokens: _Count | None = None
+    total_tokens: _Count | None = None
     prompt_tokens_details: _Cached | None = None
     completion_tokens_details: _Reasoning | None = None
     input_tokens_details: _Cached | None = None
@@ -116,8 +119,7 @@ def _tokens(usage: _Usage) -> Tokens | None:
 def _sound(
     prompt: int | None, completion: int | None, total: int | None, cached: int | None, reasoning: int | None
 ) -> Tokens | None:
-    """Believe what is within bounds, derive what is missing from the rest, None where nothing is left."""
-    prompt, completion, total = _bounded(prompt), _bounded(completion), _bounded(total)
+    """Derive what is missing from the rest; None where nothing is left."""
     if total is None:
         if prompt is None and completion is None:
             return None
@@ -130,17 +132,13 @@ def _sound(
         prompt=prompt,
         completion=completion,
         total=total,
-        cached=min(_bounded(cached) or 0, prompt),
-        reasoning=min(_bounded(reasoning) or 0, completion),
+        cached=min(cached or 0, prompt),
+        reasoning=min(reasoning or 0, completion),
     )
 
 
-def _bounded(number: int | None) -> int | None:
-    return number if number is not None and 0 <= number <= MOST else None
-
-
 def _tolerant(body: bytes | bytearray) -> Tokens | None:
-    """`usage_of` where some member has an unexpected type: what is right in it still counts."""
+    """`usage_of` where some member has an unexpected type, or is out of bounds: what is right in it still counts."""
     try:
         return _from_any(_decode_any_answer(body).usage)
     except _UNREADABLE:
@@ -176,7 +174,7 @@ def _number(value: Any, *keys: str) -> int | None:
     for key in keys:
         number = _member(value, key)
         if isinstance(number, int) and not isinstance(number, bool):
-            return number
+            return number if 0 <= number <= MOST else None
     return None
 
 

@@ -16,14 +16,22 @@ Name = tuple[str, str]
 AT_MOST = 500
 """Things that one request may name."""
 
-MARKS = (b"file_id", b"item_reference", b'"audio"', b"image_generation_call", b"container")
-"""One of these is in every body whose messages or input name stored state, unless it is spelled with escapes."""
-
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 _CONTENT = {"reasoning": "encrypted_content", "image_generation_call": "result"}
 """Items that a backend completes by their id where this member is not there."""
 
 _KINDS = {"file_id": "file", "file_ids": "file", "vector_store_id": "vector_store", "vector_store_ids": "vector_store"}
+
+
+def may_name(body: bytes | bytearray) -> bool:
+    """False only where no messages or input can name stored state, unless it is spelled with escapes."""
+    return (
+        b"file_id" in body
+        or b"item_reference" in body
+        or b'"audio"' in body
+        or b"image_generation_call" in body
+        or b"container" in body
+    )
 
 
 def objects(value: Any) -> Iterator[dict[str, Any]]:

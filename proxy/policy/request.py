@@ -227,7 +227,7 @@ def _features(members: dict[str, msgspec.Raw], body: bytes | bytearray, names: l
     if (
         b"\\u00" in body
         or b"_url" in body
-        or any(mark in body for mark in references.MARKS)
+        or references.may_name(body)
         or body.count(b'"reasoning"') > ("reasoning" in members)
     ):
         for key in ("messages", "input"):

@@ -116,7 +116,7 @@ class Breaker:
         elif outcome.ours:
             self._misconfigure(outcome, now)
         elif probe or self.state is State.CLOSED:
-            if outcome.value.breaker:
+            if outcome.breaker:
                 self._fail(outcome, now)
             elif outcome in (Outcome.OK, Outcome.CLIENT_ERROR) and self._succeed(now):
                 return State.CLOSED.value

@@ -121,7 +121,7 @@ class Load:
         since = self.since
         since.changed = True
         since.requests += 1
-        if outcome.value.breaker:
+        if outcome.breaker:
             since.failed += 1
         elif outcome is Outcome.THROTTLED:
             since.throttled += 1

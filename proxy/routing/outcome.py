@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from enum import Enum
-from typing import NamedTuple
 
 import msgspec
 
@@ -27,36 +26,37 @@ class Retry(Enum):
     IF_CONFIGURED = "if configured"
 
 
-class Effect(NamedTuple):
+class Outcome(Enum):
     """`breaker`: counts as a failure. `reason`: the stable word of records and metrics."""
 
     reason: str
     breaker: bool
     retry: Retry
 
+    def __init__(self, reason: str, breaker: bool, retry: Retry) -> None:
+        self.reason = reason
+        self.breaker = breaker
+        self.retry = retry
 
-class Outcome(Enum):
-    OK = Effect("ok", False, Retry.NEVER)
-    CLIENT_ERROR = Effect("client_error", False, Retry.NEVER)
-    THROTTLED = Effect("throttled", False, Retry.ALWAYS)
-    BACKEND_ERROR = Effect("backend_error", True, Retry.IF_SAFE)
-    MISCONFIGURED = Effect("misconfigured", False, Retry.ALWAYS)
-    CREDENTIAL_REJECTED = Effect("credential_rejected", False, Retry.ALWAYS)
-    NO_CREDENTIAL = Effect("no_credential", False, Retry.ALWAYS)
-    CONNECT_FAILED = Effect("connect_failed", True, Retry.ALWAYS)
-    CONNECT_TIMEOUT = Effect("connect_timeout", True, Retry.ALWAYS)
-    RESET_BEFORE_HEAD = Effect("reset_before_head", True, Retry.IF_SAFE)
-    FIRST_BYTE_TIMEOUT = Effect("first_byte_timeout", True, Retry.IF_CONFIGURED)
-    ANSWER_TIMEOUT = Effect("first_byte_timeout", False, Retry.IF_CONFIGURED)  # of what is no stream
-    DEADLINE = Effect("deadline", False, Retry.NEVER)  # the client's own: the backend had less time than is usual
-    BROKEN_MID_ANSWER = Effect("broken_mid_answer", True, Retry.NEVER)
-    IDLE_TIMEOUT = Effect("idle_timeout", True, Retry.NEVER)
-    CANCELLED = Effect("cancelled", False, Retry.NEVER)
-    HEDGE_LOST = Effect("hedge_lost", False, Retry.NEVER)  # another deployment's answer began first
+    __hash__ = object.__hash__  # members are one of a kind; `Enum`'s own is a call more
 
-    @property
-    def reason(self) -> str:
-        return self.value.reason
+    OK = ("ok", False, Retry.NEVER)
+    CLIENT_ERROR = ("client_error", False, Retry.NEVER)
+    THROTTLED = ("throttled", False, Retry.ALWAYS)
+    BACKEND_ERROR = ("backend_error", True, Retry.IF_SAFE)
+    MISCONFIGURED = ("misconfigured", False, Retry.ALWAYS)
+    CREDENTIAL_REJECTED = ("credential_rejected", False, Retry.ALWAYS)
+    NO_CREDENTIAL = ("no_credential", False, Retry.ALWAYS)
+    CONNECT_FAILED = ("connect_failed", True, Retry.ALWAYS)
+    CONNECT_TIMEOUT = ("connect_timeout", True, Retry.ALWAYS)
+    RESET_BEFORE_HEAD = ("reset_before_head", True, Retry.IF_SAFE)
+    FIRST_BYTE_TIMEOUT = ("first_byte_timeout", True, Retry.IF_CONFIGURED)
+    ANSWER_TIMEOUT = ("first_byte_timeout", False, Retry.IF_CONFIGURED)  # of what is no stream
+    DEADLINE = ("deadline", False, Retry.NEVER)  # the client's own: the backend had less time than is usual
+    BROKEN_MID_ANSWER = ("broken_mid_answer", True, Retry.NEVER)
+    IDLE_TIMEOUT = ("idle_timeout", True, Retry.NEVER)
+    CANCELLED = ("cancelled", False, Retry.NEVER)
+    HEDGE_LOST = ("hedge_lost", False, Retry.NEVER)  # another deployment's answer began first
 
     @property
     def ours(self) -> bool:

@@ -11,7 +11,7 @@ def may_retry(outcome: Outcome, *, inference: bool, bytes_sent: bool, whole: boo
     """`inference`: the operation is stateless; `bytes_sent`: a backend has had some of it; `whole`: it is in memory."""
     if bytes_sent and not whole:
         return False
-    match outcome.value.retry:
+    match outcome.retry:
         case Retry.ALWAYS:
             return True
         case Retry.IF_SAFE:

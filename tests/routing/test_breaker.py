@@ -13,7 +13,7 @@ from proxy.routing.outcome import Outcome
 
 NOW = 1_000.0
 SETTINGS = Settings(failures=3, open_for=Seconds(4), open_at_most=Seconds(10))
-FAULTS = [outcome for outcome in Outcome if outcome.value.breaker]
+FAULTS = [outcome for outcome in Outcome if outcome.breaker]
 SUCCESSES = [Outcome.OK, Outcome.CLIENT_ERROR]
 OURS = [Outcome.MISCONFIGURED, Outcome.CREDENTIAL_REJECTED]
 NO_VERDICT = [Outcome.CANCELLED, Outcome.DEADLINE, Outcome.HEDGE_LOST, Outcome.NO_CREDENTIAL, Outcome.ANSWER_TIMEOUT]

@@ -309,7 +309,7 @@ ALL = ("swc-ptu", "swc-std", "fra-std", "eus-std")
 def refused_after(*happened: tuple[str, Outcome, float | None], now: float = NOW) -> tuple[Reason, float | None]:
     made = router()
     for backend, outcome, wait in happened:
-        for _ in range(2 if outcome.value.breaker else 1):
+        for _ in range(2 if outcome.breaker else 1):
             attempt(made, backend, outcome, NOW, wait)
     refused = made.refusal(made.order(Wanted("gpt-4o"), now), now)
     wait = refused.retry_after
