@@ -11,6 +11,7 @@ import math
 import socket
 import ssl
 from collections.abc import Callable
+from typing import Protocol
 
 import outcome
 import trio
@@ -36,14 +37,35 @@ GONE = (ssl.SSLError, OSError)
 """What a dead peer's socket raises, after the two wishes (`SSLWantReadError`, `SSLWantWriteError`) are handled."""
 
 
-class Link:
-    """`deadline` is the monotonic time at which the present wait fails."""
+class Tls(Protocol):
+    """What moves bytes of one TLS connection: the object beneath an `SSLSocket`, or that itself."""
 
-    __slots__ = ("__weakref__", "_mask", "_task", "deadline", "fd", "on_idle", "pump", "sock")
+    def read(self, size: int, buffer: memoryview | bytearray, /) -> int: ...
+
+    def write(self, data: bytes | bytearray | memoryview, /) -> int: ...
+
+    def pending(self) -> int: ...
+
+    def do_handshake(self) -> None: ...
+
+
+def _beneath(sock: ssl.SSLSocket) -> Tls:
+    """The object that `sock` asks for everything; its own methods only look whether it is there, and cost as much as
+    a small read. It is an attribute of CPython's that is not documented: where there is none, `sock` does as well.
+    """
+    tls: Tls = getattr(sock, "_sslobj", None) or sock  # type: ignore[assignment]
+    return tls
+
+
+class Link:
+    """`deadline` is the monotonic time at which the present wait fails. `tls` is for whoever drives the link."""
+
+    __slots__ = ("__weakref__", "_mask", "_task", "deadline", "fd", "on_idle", "pump", "sock", "tls")
 
     def __init__(self, pump: Pump, sock: ssl.SSLSocket) -> None:
         self.pump = pump
         self.sock = sock
+        self.tls = _beneath(sock)
         self.fd = sock.fileno()
         self.deadline = 0.0
         self.on_idle: Callable[[], None] | None = None
@@ -126,7 +148,7 @@ class Link:
 
     async def readable(self, deadline: float) -> None:
         """Wait until there is something to read. Raises `LinkTimeout`."""
-        if not self.sock.pending():
+        if not self.tls.pending():
             await self._wait(READ, deadline)
 
     async def recv_into(self, view: memoryview, deadline: float) -> int:
@@ -136,10 +158,10 @@ class Link:
         """
         wish = READ
         while True:
-            if wish is WRITE or not self.sock.pending():
+            if wish is WRITE or not self.tls.pending():
                 await self._wait(wish, deadline)
             try:
-                count = self.sock.recv_into(view)
+                count = self.tls.read(len(view), view)
             except ssl.SSLWantReadError:
                 wish = READ
             except ssl.SSLWantWriteError:
@@ -154,7 +176,7 @@ class Link:
     def recv_now(self, view: memoryview) -> int:
         """Read what is there: 0 if nothing is. Raises `LinkClosed`."""
         try:
-            count = self.sock.recv_into(view)
+            count = self.tls.read(len(view), view)
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return 0
         except GONE:
@@ -172,7 +194,7 @@ class Link:
         total = len(data)
         while True:
             try:
-                sent += self.sock.send(data if not sent else memoryview(data)[sent:])
+                sent += self.tls.write(data if not sent else memoryview(data)[sent:])
             except ssl.SSLWantWriteError:
                 await self._wait(WRITE, deadline)
             except ssl.SSLWantReadError:
@@ -187,7 +209,7 @@ class Link:
         """Raises `LinkTimeout`, `ssl.SSLError`, `OSError`."""
         while True:
             try:
-                self.sock.do_handshake()
+                self.tls.do_handshake()
             except ssl.SSLWantReadError:
                 await self._wait(READ, deadline)
             except ssl.SSLWantWriteError:

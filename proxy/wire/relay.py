@@ -94,7 +94,7 @@ class Relay:
         self._client.drive(self._on_client)
         self._backend.drive(self._on_backend)
         try:
-            if self._backend.sock.pending():
+            if self._backend.tls.pending():
                 self._on_backend(0)
             if self.end is None:
                 self._task = trio.lowlevel.current_task()
@@ -127,7 +127,7 @@ class Relay:
 
     def _on_backend(self, _mask: int) -> None:
         try:
-            count = self._backend.sock.recv_into(self._pump.buffer, _RECORD)
+            count = self._backend.tls.read(_RECORD, self._pump.buffer)
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return
         except GONE:
@@ -146,7 +146,7 @@ class Relay:
         """Send, and `then` end; or keep the slice, and do both when there is room."""
         if out:
             try:
-                self._client.sock.send(out)
+                self._client.tls.write(out)
             except (ssl.SSLWantWriteError, ssl.SSLWantReadError):
                 self._unsent = bytes(out)
                 self._after = then
@@ -170,7 +170,7 @@ class Relay:
     def _resume(self, mask: int) -> None:
         """There may be room again: the same slice once more."""
         try:
-            self._client.sock.send(self._unsent)
+            self._client.tls.write(self._unsent)
         except (ssl.SSLWantWriteError, ssl.SSLWantReadError):
             if mask & _LEFT:
                 self._finish(RelayEnd.CLIENT_GONE)
