@@ -71,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
         "python -m bench timelines region-dies everything-throttles --out report",
         "failures",
     )
+    _add_report(commands)
     simulate = _command(
         commands,
         "simulate",
@@ -156,6 +157,21 @@ def _add_scenarios(commands: "_Commands", name: str, does: str, example: str, fa
     add("--workers", type=_positive, metavar="N", help="the gateway's, in place of the scenario's own number")
     add("--json", action="store_true", help="print every figure as JSON instead of the verdicts")
     scenarios.set_defaults(run=lambda arguments: _scenarios(arguments, scenarios, family))
+
+
+def _add_report(commands: "_Commands") -> None:
+    report = _command(
+        commands,
+        "report",
+        "lay stored runs together as Markdown and, in a folder, as a page with charts",
+        "python -m bench report now.json --against before.json --out report --fail-if-slower",
+    )
+    add = report.add_argument
+    add("runs", nargs="+", type=Path, metavar="RUN.json", help="what `run` and `compare` have stored")
+    add("--against", action="append", type=Path, default=[], metavar="EARLIER.json", help="say what has changed since")
+    add("--out", type=Path, metavar="FOLDER", help="write report.html and report.md there instead of printing")
+    add("--fail-if-slower", action="store_true", help="exit 1 if something got worse than --against, beyond noise")
+    report.set_defaults(run=_report)
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -269,6 +285,22 @@ def _scenarios(arguments: argparse.Namespace, parser: argparse.ArgumentParser, f
             duration=arguments.duration,
             workers=arguments.workers,
             as_json=arguments.json,
+        )
+    )
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    from bench.report.run import Options, report
+
+    if arguments.fail_if_slower and not arguments.against:
+        print("--fail-if-slower needs --against: slower than what?", file=sys.stderr)
+        return 2
+    return report(
+        Options(
+            runs=tuple(arguments.runs),
+            against=tuple(arguments.against),
+            folder=arguments.out,
+            fail_if_slower=arguments.fail_if_slower,
         )
     )
 

@@ -13,11 +13,11 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-ur
 _CSS = """
 :root { color-scheme: light dark;
   --page: #f5f6f8; --card: #fff; --line: #dfe3e8; --text: #1a2129; --quiet: #55606d; --accent: #0b5cad;
-  --good: #136c38; --good-back: #e2f4e8; --warn: #7a4d00; --warn-back: #fdf0d2; --bad: #a61b1b; --bad-back: #fde5e3;
+  --good: #136c38; --good-back: #e2f4e8; --bad: #a61b1b; --bad-back: #fde5e3;
   --none-back: #eceff3; }
 @media (prefers-color-scheme: dark) {
   :root { --page: #11151a; --card: #1a2027; --line: #2d353f; --text: #e6eaef; --quiet: #a3aebb; --accent: #6cb3f5;
-    --good: #74d99a; --good-back: #143122; --warn: #f0c267; --warn-back: #362a10; --bad: #ff9d94; --bad-back: #3d1a19;
+    --good: #74d99a; --good-back: #143122; --bad: #ff9d94; --bad-back: #3d1a19;
     --none-back: #262d36; }
 }
 * { box-sizing: border-box; }
@@ -50,17 +50,20 @@ caption { padding: 0 0 .35rem; text-align: left; color: var(--quiet); font-size:
 th, td { padding: .38rem .7rem; text-align: left; vertical-align: top; border-top: 1px solid var(--line); }
 thead th { border-top: 0; color: var(--quiet); font-size: .82rem; font-weight: 600; vertical-align: bottom; }
 tbody th { font-weight: 600; min-width: 9rem; }
-tbody th small, td small, thead th small { display: block; color: var(--quiet); font-weight: 400; font-size: .8rem;
+th small { color: var(--quiet); font-weight: 400; font-size: .8rem; white-space: nowrap; }
+th .about, td small { display: block; white-space: normal; color: var(--quiet); font-weight: 400; font-size: .8rem;
   line-height: 1.35; }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+td i { font-style: normal; font-size: .8rem; color: var(--quiet); }
 td.us { background: color-mix(in srgb, var(--accent) 7%, transparent); }
 tr.head th { padding-top: .9rem; color: var(--accent); font-weight: 650; }
+tr.head small { margin-left: .5rem; }
 .pill { display: inline-block; padding: 0 .6rem; border-radius: 1rem; font-size: .84rem; font-weight: 600;
   white-space: nowrap; background: var(--none-back); color: var(--quiet); }
 .pill.good { background: var(--good-back); color: var(--good); }
 .pill.bad { background: var(--bad-back); color: var(--bad); }
-.pill.warn { background: var(--warn-back); color: var(--warn); }
-.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 27rem), 1fr)); gap: 1.2rem 1.8rem;
+.pill.open { background: none; box-shadow: inset 0 0 0 1px var(--line); }
+.charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 27rem), 1fr)); gap: 1.2rem 1.8rem;
   margin: .9rem 0 0; align-items: start; }
 details { margin: .8rem 0 0; } summary { cursor: pointer; color: var(--accent); font-size: .88rem; }
 @media (max-width: 40rem) {
@@ -72,8 +75,8 @@ details { margin: .8rem 0 0; } summary { cursor: pointer; color: var(--accent); 
 @page { size: A4; margin: 14mm 12mm; }
 @media print {
   :root { color-scheme: light; --page: #fff; --card: #fff; --line: #ccc; --text: #000; --quiet: #444; --accent: #0b5cad;
-    --good: #126030; --bad: #a01818; --warn: #6e4600;
-    --good-back: #e2f4e8; --warn-back: #fdf0d2; --bad-back: #fde5e3; --none-back: #eceff3; }
+    --good: #126030; --bad: #a01818;
+    --good-back: #e2f4e8; --bad-back: #fde5e3; --none-back: #eceff3; }
   body { padding: 0; max-width: none; font-size: 10pt; } nav, summary { display: none; }
   section { padding: 0; border: 0; margin-top: 1.6rem; }
   h1, h2, h3, caption { break-after: avoid; } tr, figure, .tiles { break-inside: avoid; }
@@ -107,6 +110,6 @@ def table(caption: str, heads: Sequence[str], rows: Sequence[str]) -> str:
 
 
 def pill(kind: str, said: str) -> str:
-    """A short verdict: `good`, `bad`, `warn` or, empty, neither. It has its sign and its word beside its colour."""
-    sign = {"good": "✓ ", "bad": "✗ ", "warn": "! "}.get(kind, "")
+    """A short verdict: `good`, `bad`, `open` or, empty, none of these. Its sign and its words tell it as well."""
+    sign = {"good": "✓ ", "bad": "✗ ", "open": "? ", "": ""}[kind]
     return f'<span class="pill {kind}">{sign}{html.escape(said)}</span>'

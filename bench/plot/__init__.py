@@ -9,12 +9,14 @@ looks    colours, dashes, marks and hatchings, and the style sheet
 chart    lines and stacked bars over time, with bands that say what happened meanwhile
 curves   points on a plane with their ranges: growth, percentiles
 bars     a row a name, with the range of what was measured
+ranges   a row a name: ratios around 1
 """
 
 from bench.plot.bars import Bar, bars
 from bench.plot.chart import Band, Chart, Series, lines, stacked
 from bench.plot.curves import Curve, Plane, Point, curves
 from bench.plot.looks import PATTERNS, STYLE, Look, look
+from bench.plot.ranges import Range, ranges
 from bench.plot.scale import Even, Logarithmic, Nines, compact, spans_decades, ticks
 
 __all__ = [
@@ -30,12 +32,14 @@ __all__ = [
     "Nines",
     "Plane",
     "Point",
+    "Range",
     "Series",
     "bars",
     "compact",
     "curves",
     "lines",
     "look",
+    "ranges",
     "spans_decades",
     "stacked",
     "ticks",

@@ -9,7 +9,7 @@ from bench.plot.frame import WIDTH, figure
 from bench.plot.looks import Look, mark
 from bench.plot.scale import Even, Logarithmic, Scale, compact
 
-_LEFT, _RIGHT, _ROW, _AXIS, _BAR = 132, 84, 26, 22, 13
+_LEFT, _RIGHT, _ROW, _AXIS, _BAR = 118, 122, 26, 22, 13
 _LETTERS = 18  # of a name, and no more
 _MOST = 1e15
 
@@ -25,14 +25,17 @@ class Bar(msgspec.Struct, frozen=True, kw_only=True):
     look: Look = Look(colour="c1")
 
 
-def bars(title: str, unit: str, rows: Sequence[Bar], *, logarithmic: bool = False) -> str:
-    """Bars from nothing on; on a logarithmic axis, which has no nothing, a point at the end of a thin line."""
+def bars(title: str, unit: str, rows: Sequence[Bar], *, logarithmic: bool = False, about: str = "") -> str:
+    """Bars from nothing on; on a logarithmic axis, which has no nothing, a point at the end of a thin line.
+
+    `about` says beside the title what was measured.
+    """
     values = [value for row in rows for value in (row.value, row.least, row.most) if value is not None]
     scale: Scale = Logarithmic(values) if logarithmic else Even(min(_MOST, max(values, default=1.0)), count=3)
     height = len(rows) * _ROW + _AXIS
     parts = [_axis(scale, height)]
     parts += [_row(row, scale, number * _ROW + _ROW / 2, points=logarithmic) for number, row in enumerate(rows)]
-    how = f"{unit}, logarithmic" if logarithmic else unit
+    how = ", ".join(part for part in (unit, "logarithmic" if logarithmic else "", about) if part)
     words = "; ".join(f"{row.name}: {_said(row)}" for row in rows)
     return figure(title, f"{title}, {how}. {words}", "".join(parts), unit=how, height=height)
 

@@ -125,7 +125,9 @@ def _path(places: Sequence[float], values: Sequence[float | None], frame: Frame)
 def _figure(chart: Chart, frame: Frame, drawn: Sequence[str], series: Sequence[Series], names: str) -> str:
     words = "; ".join(f"{one.name}: {span(one.values)}" for one in series)
     parts = [*_behind(chart, frame), frame.axes(), *drawn, *_marks(chart, frame), *_strips(chart, frame, series)]
-    return figure(chart.title, f"{chart.title}, {chart.unit}. {words}", "".join(parts), names)
+    return figure(
+        chart.title, f"{chart.title}, {chart.unit}. {words}", "".join(parts), names if len(series) > 1 else ""
+    )
 
 
 def _strips(chart: Chart, frame: Frame, series: Sequence[Series]) -> list[str]:

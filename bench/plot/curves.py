@@ -33,6 +33,7 @@ class Curve(msgspec.Struct, frozen=True):
 class Plane(msgspec.Struct, frozen=True, kw_only=True):
     """`along` names the horizontal axis, `unit` the vertical one, which starts at 0 where it is not logarithmic.
 
+    about   says beside the title what was measured
     across  how the horizontal axis goes; by nines up to `nines` of them
     """
 
@@ -41,7 +42,8 @@ class Plane(msgspec.Struct, frozen=True, kw_only=True):
     along: str
     across: Literal["even", "logarithmic", "nines"] = "even"
     logarithmic: bool = False
-    nines: int = 4
+    nines: float = 4.0
+    about: str = ""
 
 
 def curves(plane: Plane, drawn: Sequence[Curve]) -> str:
@@ -55,7 +57,13 @@ def curves(plane: Plane, drawn: Sequence[Curve]) -> str:
     ]
     words = "; ".join(f"{curve.name}: {_said(curve)}" for curve in drawn)
     names = key([(curve.name, line_sample(curve.look, marked=True)) for curve in drawn])
-    return figure(plane.title, f"{plane.title}, {plane.unit}. {words}", "".join(parts), names)
+    return figure(
+        plane.title,
+        f"{plane.title}, {plane.unit}. {words}",
+        "".join(parts),
+        names if len(drawn) > 1 else "",
+        unit=plane.about,
+    )
 
 
 def _across(plane: Plane, points: Sequence[Point]) -> Scale:

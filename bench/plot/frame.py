@@ -42,7 +42,9 @@ class Frame:
                 name = self._across.name(value)
                 if brief and value == self._across.ticks[-1]:
                     name += f" {html.escape(self._along)}"
-                found.append(f'<text x="{at:.1f}" y="{floor + 15}" text-anchor="middle">{name}</text>')
+                anchor = "end" if at > WIDTH - RIGHT - 8 else "middle"
+                edge = min(WIDTH - 2.0, at + 12) if anchor == "end" else at
+                found.append(f'<text x="{edge:.1f}" y="{floor + 15}" text-anchor="{anchor}">{name}</text>')
                 free = at + _LABEL
         if not brief:
             place = f'x="{WIDTH - RIGHT}" y="{HEIGHT - 3}" text-anchor="end"'

@@ -53,11 +53,15 @@ class Logarithmic:
 
 
 class Nines:
-    """Shares of all, from 0 on: half, 90 %, 99 %, 99.9 % and so on, each as far from the one before."""
+    """Shares of all, from 0 on: half, 90 %, 99 %, 99.9 % and so on, each as far from the one before.
 
-    def __init__(self, nines: int) -> None:
-        self._nines = min(7, max(2, nines))
-        self.ticks: Sequence[float] = [0.0, 0.5, *(1 - 10.0**-power for power in range(1, self._nines + 1))]
+    It goes as far as one of so many tells: 3.5 nines where there are about three thousand.
+    """
+
+    def __init__(self, nines: float) -> None:
+        self._nines = min(7.0, max(2.0, nines))
+        whole = range(1, math.floor(self._nines + 1e-9) + 1)
+        self.ticks: Sequence[float] = [0.5, *(1 - 10.0**-power for power in whole)]
 
     def share(self, value: float) -> float:
         return _within(-math.log10(max(1e-12, 1 - value)) / self._nines)

@@ -45,7 +45,7 @@ def test_powers_of_ten_are_as_far_from_each_other() -> None:
 
 def test_each_nine_is_as_far_from_the_one_before() -> None:
     scale = Nines(4)
-    assert [scale.name(tick) for tick in scale.ticks] == ["0 %", "50 %", "90 %", "99 %", "99.9 %", "99.99 %"]
+    assert [scale.name(tick) for tick in scale.ticks] == ["50 %", "90 %", "99 %", "99.9 %", "99.99 %"]
     assert [scale.share(tick) for tick in (0, 0.9, 0.99, 0.999, 0.9999, 1)] == pytest.approx([0, 0.25, 0.5, 0.75, 1, 1])
 
 
