@@ -107,7 +107,7 @@ class Connection:
     """`source` hears of the end of each answer; `due` is when the first request should have been sent."""
 
     __slots__ = (
-        "_answer", "_began", "_first", "_last", "_load", "_origin", "_sent", "_source", "_tag", "_unsent",
+        "_answer", "_began", "_first", "_last", "_load", "_narrow", "_origin", "_sent", "_source", "_tag", "_unsent",
         "fd", "plan", "port", "sock", "state",
     )  # fmt: skip
 
@@ -115,6 +115,7 @@ class Connection:
         self.plan = plan
         self.state = State.CONNECTING
         self._load = load
+        self._narrow = plan.narrow
         self._source = source
         self._answer: Answer | None = None
         self._tag: str | None = None
@@ -133,7 +134,7 @@ class Connection:
             raise BenchError(f"no socket for one more client ({error.strerror}): raise `ulimit -n`") from None
         raw.setblocking(False)
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if plan.narrow:
+        if self._narrow:
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, _NARROW_SEGMENT)
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _NARROW_BUFFER)
         code = raw.connect_ex(load.target.address)
@@ -148,7 +149,7 @@ class Connection:
         """The socket can be read, or the connection is made."""
         try:
             if self.state is _ANSWERING:
-                if self.plan.narrow:
+                if self._narrow:
                     self._sip(mask)
                 else:
                     self._take(self.sock.recv(_RECORD))
@@ -203,9 +204,11 @@ class Connection:
     def _goodbye(self) -> None:
         results = self._load.results
         results.handshakes += 1
-        if self._counts:
-            results.last_byte.add(time.monotonic() - self._due)
-            self._tally()[0].answered += 1
+        due = self._sent
+        assert due is not None
+        self._tally(due)[0].answered += 1
+        if due >= self._load.since:
+            results.last_byte.add(time.monotonic() - due)
         self._tell("")
         self._sent = None
         self.close()
@@ -257,7 +260,7 @@ class Connection:
                 self.state = State.SENDING
                 self._load.watch(self, CONNECTING)
             return
-        if self.state is State.SENDING or self.plan.narrow:
+        if self._narrow or self.state is State.SENDING:
             # what it will not read must not wake it
             self._load.watch(self, READING if self.plan.reads else select.EPOLLRDHUP)
         self.state = State.ANSWERING
@@ -285,7 +288,7 @@ class Connection:
             if seen:
                 results = self._load.results
                 results.events += come - seen
-                if not self.plan.pace:
+                if not self._narrow:
                     results.between_events.add(now - self._last)
                     if come - seen > 1:
                         results.between_events.nought(come - seen - 1)
@@ -307,8 +310,9 @@ class Connection:
 
     def _first_byte(self, now: float) -> None:
         self._last = now
-        if self._counts:
-            self._load.results.first_byte.add(now - self._due)
+        assert self._sent is not None
+        if self._sent >= self._load.since:
+            self._load.results.first_byte.add(now - self._sent)
 
     def _begun(self, come: int, now: float) -> None:
         """The first events are there."""
@@ -319,22 +323,15 @@ class Connection:
         results.between_events.nought(come - 1)
         self._first = self._last = now
         self._origin = now - (come - 1) * self.plan.interval
-        if self._counts:
-            results.ttft.add(now - self._due)
-            self._tally()[1].add(now - self._due)
-
-    @property
-    def _due(self) -> float:
         assert self._sent is not None
-        return self._sent
+        if self._sent >= self._load.since:
+            results.ttft.add(now - self._sent)
+            self._tally(self._sent)[1].add(now - self._sent)
 
-    @property
-    def _counts(self) -> bool:
-        """Whether the request is one of those that are measured, by when it was due."""
-        return self._due >= self._load.since
-
-    def _tally(self) -> tuple[Tally, Histogram]:
-        return self._load.tally(self._due, self.plan)
+    def _tally(self, due: float) -> tuple[Tally, Histogram]:
+        """Of the moment in which it was due. What is not measured is counted, and not kept."""
+        load = self._load
+        return load.tally(due, self.plan) if due >= load.since else (Tally(), Histogram())
 
     def _leave(self, come: int) -> None:
         if self._tag is not None:
@@ -344,8 +341,8 @@ class Connection:
                 self.sock.unwrap()
         self._load.results.left += 1
         self._partly(come)
-        if self._counts:
-            self._tally()[0].left += 1
+        assert self._sent is not None
+        self._tally(self._sent)[0].left += 1
         self._tell("", left=True)
         self._sent = None
         self.close()
@@ -359,21 +356,23 @@ class Connection:
     def _answered(self, answer: Answer) -> None:
         if self.state is State.CLOSED:
             return  # it has left with its last event
-        results, now = self._load.results, time.monotonic()
-        assert self.plan.workload is not None
+        load, results, plan, due, now = self._load, self._load.results, self.plan, self._sent, time.monotonic()
+        assert plan.workload is not None
+        assert due is not None
         results.answers += 1
-        results.beside += self.plan.workload.tokens - answer.events
-        if self._counts:
-            tally, ttft = self._tally()
+        results.beside += plan.workload.tokens - answer.events
+        if not answer.events:
+            self._first = now
+        if due >= load.since:
+            results.last_byte.add(now - due)
+            tally, ttft = load.tally(due, plan)
             tally.answered += 1
             backend = field(answer.head, b"x-penstock-backend").decode("latin-1")
             tally.by[backend] = tally.by.get(backend, 0) + 1
-            results.last_byte.add(now - self._due)
             if not answer.events:
-                ttft.add(now - self._due)
-        if not answer.events:
-            self._first = now
-        self._tell("")
+                ttft.add(now - due)
+        if load.told is not None:
+            self._tell("")
         self._sent = None
         self._free(failed=False, closes=answer.closes or bool(self._unsent))
 
@@ -383,7 +382,7 @@ class Connection:
             self.close()
         else:
             self.state = State.IDLE
-            if self.plan.narrow:
+            if self._narrow:
                 self._load.watch(self, READING)
         self._source.over(self, failed=failed)
 
@@ -431,7 +430,7 @@ class Connection:
         results.wrong(kind)
         load.failed[self.port] = kind
         if self._sent is not None:
-            self._judge(kind)
+            self._judge(kind, self._tally(self._sent)[0])
         self._sent = None
         if whole and not self._unsent:
             self._free(failed=True, closes=False)
@@ -439,11 +438,10 @@ class Connection:
             self.close()
             self._source.over(self, failed=True)
 
-    def _judge(self, kind: str) -> None:
+    def _judge(self, kind: str, tally: Tally) -> None:
         """Of a request that went wrong: a refusal, an answer that broke off, or no answer."""
         answer, results = self._answer, self._load.results
         head = b"" if answer is None else answer.head
-        tally = self._tally()[0] if self._counts else Tally()
         if kind in _REFUSALS and not field(head, b"x-penstock-backend"):
             told = _told(head)
             results.refused += 1

@@ -27,9 +27,11 @@ class Histogram:
     def add(self, value: float) -> None:
         """Hot: twice an event. What is below nought is nought."""
         place = int(value * 1e6)
-        if place >> _MAGNITUDE:
-            shift = place.bit_length() - _MAGNITUDE
-            place = (shift << (_MAGNITUDE - 1)) + (place >> shift) if place > 0 else 0
+        if place > 2047:
+            shift = place.bit_length() - 11
+            place = (shift << 10) + (place >> shift)
+        elif place < 0:
+            place = 0
         self._counts[place] += 1
 
     def nought(self, count: int) -> None:
