@@ -13,6 +13,10 @@ engine      many of them on one epoll
 histogram   HdrHistogram, recorded cheaply                                 (pure)
 results     what was counted and timed; adds up                            (pure)
 outcome     what a job came to, and each second of it                      (pure)
+part        one process' share of a job
+messages    what processes tell one another                                (no I/O)
+child       a process of a load that is shared
+processes   several of them, and this one free for other things
 generate    runs a job
 command     `python -m bench load`
 """

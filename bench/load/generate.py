@@ -29,21 +29,11 @@ import contextlib
 import time
 from collections.abc import Iterator
 from typing import Protocol
-from urllib.parse import urlsplit
 
-from bench.failure import BenchError
-from bench.load.arrivals import moments
-from bench.load.connection import Plan
-from bench.load.draw import Draw
-from bench.load.engine import Load, Target
 from bench.load.job import Job
-from bench.load.outcome import Account, Outcome, Watch
-from bench.load.results import Moments, Results
-from bench.load.source import Closed
-
-GRACE = 30.0
-"""Seconds that answers may still take when a job's time is over."""
-_PART = 0.05  # of a second that is not over at the end, from which on it is one of those that are shown
+from bench.load.outcome import GRACE, PART, Account, Hears, Outcome, Watch
+from bench.load.part import Part
+from bench.load.processes import Apart
 
 
 class Generating(Protocol):
@@ -52,7 +42,7 @@ class Generating(Protocol):
     began: float
 
     def run(self, seconds: float) -> None:
-        """Let the load go on for a time; whoever watches hears of every second that is over."""
+        """Let the load go on for a time; whoever watches hears of every second that is over, from `fresh` on."""
 
     def run_until(self, moment: float) -> None:
         """The same, up to a monotonic time."""
@@ -78,57 +68,31 @@ def generate(job: Job, watch: Watch | None = None) -> Outcome:
 
 
 @contextlib.contextmanager
-def generating(job: Job, watch: Watch | None = None, *, apart: bool = False) -> Iterator[Generating]:
-    """A job's load, for as long as the context lasts. Raises `BenchError`."""
-    if apart or job.processes > 1:
-        raise BenchError("several processes are not there yet; use one")
-    load = Here(job, watch)
+def generating(
+    job: Job, watch: Watch | None = None, *, apart: bool = False, told: Hears | None = None
+) -> Iterator[Generating]:
+    """A job's load, for as long as the context lasts. `told` hears of every request. Raises `BenchError`."""
+    load = Apart(job, watch, told) if apart or job.processes > 1 else Here(job, watch, told)
     try:
         yield load
     finally:
         load.close()
 
 
-class Part:
-    """One process' part of a job: every so-many-th client or request, of those that the whole job has."""
-
-    def __init__(self, job: Job, begins: float, part: int = 0, parts: int = 1) -> None:
-        target = target_of(job)
-        draw = Draw(job, target.host)
-        target.contexts.prepare(draw.callers[part::parts])
-        self.load = Load(target)
-        self.load.moments = Moments(job.grain, job.apart)
-        if job.arrivals.kind == "closed":
-            for number in range(part, job.arrivals.clients, parts):
-                begin = begins + job.arrivals.ramp * number / job.arrivals.clients
-                self.load.at(begin, Closed(self.load, draw.client(number)).begin)
-        else:
-            connections = (job.connections - part + parts - 1) // parts
-            self.load.follow(_requests(job, draw, begins + job.warm_up, part, parts), max(1, connections))
-
-    def taken(self) -> Results:
-        """What was counted since the last time."""
-        results, self.load.results = self.load.results, Results()
-        return results
-
-
-def _requests(job: Job, draw: Draw, start: float, part: int, parts: int) -> Iterator[tuple[float, Plan]]:
-    for number, moment in enumerate(moments(job.arrivals, job.warm_up, job.duration, job.seed)):
-        if number % parts == part:
-            yield start + moment, draw.request(number)
-
-
 class Here:
     """The job in this process; `Generating`."""
 
-    def __init__(self, job: Job, watch: Watch | None) -> None:
-        self.began = time.monotonic()
-        self._part = Part(job, self.began)
+    def __init__(self, job: Job, watch: Watch | None, hears: Hears | None) -> None:
+        self._part = Part(job)
+        if hears is not None:
+            self._part.tell(hears)
         self._watch = watch
-        self._account = Account(self.began, moments=self._part.load.moments)
         self._seconds = 0
-        self._cpu = time.process_time()
-        self._unfinished: int | None = None
+        self._fresh = False
+        self._unfinished = 0
+        self.began = time.monotonic()
+        self._account = Account(self.began, moments=self._part.load.moments)
+        self._part.begin(self.began)
 
     def run(self, seconds: float) -> None:
         self.run_until(time.monotonic() + seconds)
@@ -140,61 +104,36 @@ class Here:
         self._part.load.run_until(moment)
 
     def fresh(self) -> None:
-        self._part.taken()
-        self.began = self._part.load.since = time.monotonic()
+        self.began = time.monotonic()
+        self._part.fresh(self.began)
         self._account = Account(self.began, moments=self._part.load.moments)
         self._seconds = 0
-        self._cpu = time.process_time()
+        self._fresh = True
 
     def finish(self, seconds: float = GRACE) -> None:
         now = time.monotonic()
-        if now - self.began - self._seconds > _PART:
+        if now - self.began - self._seconds > PART:
             self._tick()
         self._take()
         self._account.over(now)
-        self._unfinished = self._part.load.finish(seconds)
-        self._part.load.abandon()
+        self._unfinished = self._part.finish(seconds)
         self._take()
 
     def outcome(self) -> Outcome:
         self._take()
-        return self._account.outcome(time.monotonic(), self._unfinished or 0)
+        return self._account.outcome(time.monotonic(), self._unfinished)
 
     def close(self) -> None:
         self._part.load.close()
 
     def _take(self) -> None:
-        results, spent = self._part.taken(), self._spent()
-        self._account.add(results, spent)
+        self._account.add(*self._part.taken())
 
     def _tick(self) -> None:
         """A second is over."""
-        results, spent = self._part.taken(), self._spent()
+        results, spent = self._part.taken()
         second = self._account.second(self._seconds, results, self._part.load.open, spent)
         self._account.add(results, spent)
         self._seconds += 1
-        if self._watch is not None:
+        if self._watch is not None and self._fresh:
             self._watch(second)
-
-    def _spent(self) -> float:
-        """Seconds of CPU since the last time."""
-        before, self._cpu = self._cpu, time.process_time()
-        return self._cpu - before
-
-
-def target_of(job: Job) -> Target:
-    """Raises `BenchError`."""
-    try:
-        url = urlsplit(job.url)
-        host, port = url.hostname, url.port or (443 if url.scheme == "https" else 80)
-    except ValueError as error:
-        raise BenchError(f"'{job.url}' is no URL: {error}") from None
-    if url.scheme not in ("http", "https") or host is None:
-        raise BenchError(f"'{job.url}' must be https://HOST:PORT, or http://HOST:PORT")
-    if url.scheme == "https" and job.root is None:
-        raise BenchError(f"{job.url}: name the root that vouches for it")
-    try:
-        return Target(host, port, job.root if url.scheme == "https" else None)
-    except OSError as error:
-        reason = getattr(error, "reason", None) or error.strerror or error
-        raise BenchError(f"{job.url}, or the root {job.root}: {reason}") from None

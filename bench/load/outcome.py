@@ -9,8 +9,28 @@ from bench.load.histogram import Histogram
 from bench.load.results import HISTOGRAMS, Moments, Results, Tallies, Tally
 from bench.report.stored import Second
 
+GRACE = 30.0
+"""Seconds that answers may still take when a job's time is over."""
+PART = 0.25
+"""Of a second that is not over at the end, from which on it is one of those that are shown."""
 _COARSE_AFTER = 60  # s after which few answers come to what was due in a second
 
+
+class Told(msgspec.Struct, frozen=True):
+    """A request that is over, of whom and of which mix; the rest is as in `bench.load.connection.Asked`."""
+
+    client: str
+    mix: int
+    due: float
+    first: float | None
+    over: float
+    wrong: str
+    head: bytes
+    left: bool
+
+
+Hears = Callable[[Told], None]
+"""Hears of every request that is over."""
 Watch = Callable[[Second], None]
 """Hears of each second when it is over: what happened in it, whenever that was due."""
 
@@ -96,11 +116,17 @@ class Timeline:
                 self.due[place] = tally, ttft.coarse()
 
     def seconds(self) -> tuple[Second, ...]:
-        return tuple(self._second(second) for second in self._happened)
+        """All of them; requests of a last sliver of one are those of the second before."""
+        there = {second.at: second for second in self._happened}
+        last = max(there, default=0)
+        sliver = range(self._moments.within(last).stop, max(self.due, default=0) + 1)
+        return tuple(
+            self._second(there.get(at) or Second(at=at), sliver if at == last else range(0)) for at in range(last + 1)
+        )
 
-    def _second(self, happened: Second) -> Second:
+    def _second(self, happened: Second, sliver: range) -> Second:
         tally, ttft = Tally(), Histogram()
-        for place in self._moments.within(happened.at):
+        for place in (*self._moments.within(happened.at), *sliver):
             if place in self.due:
                 tally.add(self.due[place][0])
                 ttft.merge(self.due[place][1])
@@ -149,7 +175,7 @@ class Account:
         self._cpu += cpu
 
     def second(self, at: int, results: Results, clients: int, cpu: float) -> Second:
-        """A second is over, in which all this was counted; to be asked before it is added."""
+        """A second is over, in which all this was counted; `add` takes it as well, and after this."""
         ttft = Histogram()
         for _, times in results.tallies.values():
             ttft.merge(times)

@@ -101,16 +101,17 @@ class Open:
             self._load.at(self._next[0], self._fall_due)
 
     def _fall_due(self) -> None:
-        now = time.monotonic()
-        while self._next is not None and self._next[0] <= now:
-            due, plan = self._next
-            self._load.came_due(due, plan)
-            if not self._placed(due, plan):
-                if len(self._backlog) < BACKLOG:
-                    self._backlog.append((due, plan))
-                else:
-                    self._load.lost(due, plan, "overrun")
-            self._next = next(self._arrivals, None)
+        """One at a time: what else is to be done at a moment between two of them is done there."""
+        if self._next is None:
+            return  # it was stopped
+        due, plan = self._next
+        self._load.came_due(due, plan)
+        if not self._placed(due, plan):
+            if len(self._backlog) < BACKLOG:
+                self._backlog.append((due, plan))
+            else:
+                self._load.lost(due, plan, "overrun")
+        self._next = next(self._arrivals, None)
         self._wake()
 
     def _serve(self) -> None:

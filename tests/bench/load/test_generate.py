@@ -1,11 +1,18 @@
 """A job over real sockets: what is asked for is asked, what comes back is counted once, seconds and totals agree."""
 
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import msgspec
 import pytest
 
+from bench.failure import BenchError
 from bench.load.generate import generate, generating
 from bench.load.job import Arrivals, Identity, Job, Mix
-from bench.load.outcome import Outcome
+from bench.load.outcome import Outcome, Told
+from bench.load.processes import Apart
 from bench.mock.process import MockProcess
 from bench.report.stored import Second
 from certs.pki import Pki
@@ -52,7 +59,7 @@ def test_an_open_loop_of_mixed_requests(job: Job) -> None:
     assert not outcome.unfinished
     assert outcome.results.left > 0
     assert outcome.results.answers > 0
-    assert [second.at for second in watched] == [0, 1]
+    assert [second.at for second in watched] == [0]
     assert outcome.own.cpu_us_per_event > 0
     assert set(outcome.histograms()) == {
         "handshake", "waited", "first_byte", "ttft", "between_events", "last_byte", "late",
@@ -71,3 +78,68 @@ def test_a_closed_loop_in_steps_counts_what_comes_between_them(job: Job) -> None
     assert not outcome.results.errors
     assert outcome.seconds < 5.0
     assert outcome.rates.answers > 0
+
+
+def test_processes_share_a_job_and_count_it_once(job: Job) -> None:
+    told: list[Told] = []
+    watched: list[Second] = []
+    shared = msgspec.structs.replace(job, processes=2)
+    with generating(shared, watched.append, told=told.append) as load:
+        load.run(0.1)
+        load.fresh()
+        load.run(1.1)
+        load.finish()
+        outcome = load.outcome()
+    consistent(outcome)
+    assert not outcome.results.errors
+    assert outcome.own.processes == 2
+    assert [second.at for second in watched] == [0]
+    assert sum(one.due >= load.began for one in told) >= sum(second.asked for second in outcome.timeline)
+    assert {one.client for one in told} == {"turbines"}
+
+
+def test_a_load_apart_goes_on_while_its_parent_acts(job: Job, mock: MockProcess) -> None:
+    mock.forget()
+    with generating(job, apart=True) as load:
+        until = time.monotonic() + 20.0
+        while len(mock.received()) < 5:
+            assert time.monotonic() < until
+        load.fresh()
+        assert load.outcome().results.failed == 0
+
+
+def test_a_process_that_cannot_begin_says_why(job: Job) -> None:
+    with pytest.raises(BenchError, match="two"):
+        generate(
+            msgspec.structs.replace(job, processes=2, mixes=(msgspec.structs.replace(STREAM, identities=("two",)),))
+        )
+
+
+def test_a_process_that_ends_before_its_time_is_missed(job: Job) -> None:
+    with generating(job, apart=True) as load:
+        assert isinstance(load, Apart)
+        load.processes[0].process.kill()
+        with pytest.raises(BenchError, match="ended before its time"):
+            load.run(30.0)
+
+
+def test_processes_end_when_their_parent_is_killed(job: Job) -> None:
+    script = (
+        "import msgspec, sys\n"
+        "from bench.load.generate import generating\n"
+        "from bench.load.job import Job\n"
+        "with generating(msgspec.json.decode(sys.argv[1], type=Job), apart=True) as load:\n"
+        "    print(load.processes[0].process.pid, flush=True)\n"
+        "    load.run(60.0)\n"
+    )
+    command = [sys.executable, "-c", script, msgspec.json.encode(job).decode()]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        parent.kill()
+    until = time.monotonic() + 20.0
+    while (
+        Path(f"/proc/{child}/cmdline").exists() and b"bench.load.child" in Path(f"/proc/{child}/cmdline").read_bytes()
+    ):
+        assert time.monotonic() < until
+        time.sleep(0.01)

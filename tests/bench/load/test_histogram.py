@@ -3,7 +3,7 @@
 import math
 
 from hdrh.histogram import HdrHistogram
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.load.histogram import DIGITS, HIGHEST, LOWEST, Histogram
@@ -25,6 +25,7 @@ def test_a_percentile_is_at_most_one_part_in_a_thousand_off(values: list[float],
     assert exact - 1.01e-6 <= histogram.percentile(share) <= exact * 1.001 + 1e-6
 
 
+@settings(max_examples=15)
 @given(durations)
 def test_it_is_the_library_s_own_histogram(values: list[float]) -> None:
     theirs = HdrHistogram(LOWEST, HIGHEST, DIGITS)
