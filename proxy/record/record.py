@@ -25,6 +25,8 @@ class End(Enum):
     SHED = "shed"
     WORKER_LOST = "worker_lost"
 
+    __hash__ = object.__hash__  # members are one of a kind; `Enum`'s own is a call more
+
 
 class CredentialUsed(msgspec.Struct):
     kind: str = "none"  # certificate, token, key, none

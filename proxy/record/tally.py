@@ -1,9 +1,9 @@
 """A worker's counts, between one report to the supervisor and the next.
 
-`count` is called once for each finished request and costs about as much as one system call: plain dictionaries keyed
-by tuples of label values. `drain` hands over what has come together since the last time (deltas of counters and
-histograms, values of gauges) and forgets it; the supervisor adds it up. Nothing here does I/O, knows the time or
-awaits. Label values are bounded: see `proxy.record.metrics`.
+`count` is called once for each finished request and costs about as much as one system call: requests that are alike
+share a cell, and only `drain` tells from it what each metric has gained. `drain` hands over what has come together
+since the last time (deltas of counters and histograms, values of gauges) and forgets it; the supervisor adds it up.
+Nothing here does I/O, knows the time or awaits. Label values are bounded: see `proxy.record.metrics`.
 """
 
 from bisect import bisect_left
@@ -35,7 +35,7 @@ from proxy.record.metrics import (
     LabelSets,
     Metric,
 )
-from proxy.record.record import Record
+from proxy.record.record import End, Record
 
 _COUNTERS = (
     REQUESTS,
@@ -83,15 +83,18 @@ class _Histogram:
     def __init__(self, metric: Metric) -> None:
         self.sets = LabelSets(metric)
         self._buckets = metric.buckets
+        self.bounds_ms = tuple(bound * 1000 for bound in metric.buckets)
         self._cells: dict[Labels, list[float]] = {}  # the buckets' counts, then the sum
 
-    def observe(self, labels: Labels, value: float) -> None:
-        try:
-            cell = self._cells[labels]
-        except KeyError:  # the first one since the last drain
-            cell = self._cells.setdefault(self.sets.admit(labels), [0] * (len(self._buckets) + 1) + [0.0])
-        cell[bisect_left(self._buckets, value)] += 1
-        cell[-1] += value
+    def empty(self) -> list[float]:
+        """The buckets' counts, then the sum."""
+        return [0] * (len(self._buckets) + 1) + [0.0]
+
+    def add(self, labels: Labels, observed: list[float]) -> None:
+        """What came together in a list that was `empty`."""
+        admitted = self.sets.admit(labels)
+        before = self._cells.get(admitted)
+        self._cells[admitted] = observed if before is None else [a + b for a, b in zip(before, observed, strict=True)]
 
     def drain(self) -> list[tuple[Labels, list[int], float]]:
         drained = [(labels, [int(n) for n in cell[:-1]], cell[-1]) for labels, cell in self._cells.items()]
@@ -99,11 +102,34 @@ class _Histogram:
         return drained
 
 
+class _Cell:
+    """What requests that are alike have come to. Histograms as `_Histogram.empty`."""
+
+    __slots__ = ("cached", "completion", "duration", "first_byte", "prompt", "reasoning", "requests")
+
+    def __init__(self, first_byte: list[float], duration: list[float]) -> None:
+        self.requests = 0
+        self.prompt = self.completion = self.cached = self.reasoning = 0
+        self.first_byte = first_byte
+        self.duration = duration
+
+
+_Alike = tuple[str | None, str | None, str | None, str | None, int | None, End, str | None, bool]
+"""Client, tenant, operation, model, status, end, backend, and whether its tokens are estimated."""
+_CELLS = 1024
+
+
+def _observe(cell: list[float], bounds: tuple[float, ...], milliseconds: float) -> None:
+    cell[bisect_left(bounds, milliseconds)] += 1
+    cell[-1] += milliseconds / 1000
+
+
 class Tally:
     """Counts of one worker."""
 
     def __init__(self) -> None:
         self._models: Collection[str] = ()
+        self._cells: dict[_Alike, _Cell] = {}
         self._counters = {name: _Counter(METRICS[name]) for name in _COUNTERS}
         self._histograms = {name: _Histogram(METRICS[name]) for name in _HISTOGRAMS}
         self._requests = self._counters[REQUESTS]
@@ -118,45 +144,85 @@ class Tally:
 
     def count(self, record: Record) -> None:
         """A request that has ended, and its usage, as the record tells it."""
-        self.count_request(record)
-        if record.tokens is not None:
-            self.count_usage(record)
+        cell = self._request(record)
+        tokens = record.tokens
+        if tokens is not None:
+            cell.prompt += tokens.prompt
+            cell.completion += tokens.completion
+            cell.cached += tokens.cached
+            cell.reasoning += tokens.reasoning
 
     def count_request(self, record: Record) -> None:
-        """A request that has ended, but for its usage: that is not known yet, and `count_usage` follows."""
-        client = record.client or ""
-        operation = record.operation or ""
-        model = self._model(record.model)
-        status = "" if record.status is None else str(record.status)
-        self._requests.add((client, record.tenant or "", operation, model, status, record.end.value))
-        if record.decision == "refused":
-            self._counters[REFUSALS].add((record.reason or "", client))
-            if record.status == 401:
-                self._counters[AUTHENTICATION_FAILURES].add((record.reason or "",))
-        where = (operation, model, record.backend or "")
+        """A request that has ended, but for its usage: that is not known yet, and is counted by who finds it out."""
+        self._request(record)
+
+    def _request(self, record: Record) -> _Cell:
+        tokens = record.tokens
+        alike = (
+            record.client,
+            record.tenant,
+            record.operation,
+            record.model,
+            record.status,
+            record.end,
+            record.backend,
+            tokens is not None and tokens.estimated,
+        )
+        cell = self._cells.get(alike) or self._cell(alike)
+        cell.requests += 1
         if record.ttfb_ms is not None:
-            self._first_byte.observe(where, record.ttfb_ms / 1000)
+            _observe(cell.first_byte, self._first_byte.bounds_ms, record.ttfb_ms)
         if record.duration_ms is not None:
-            self._duration.observe(where, record.duration_ms / 1000)
+            _observe(cell.duration, self._duration.bounds_ms, record.duration_ms)
+        if record.decision == "refused":
+            self._refused(record)
+        return cell
+
+    def _cell(self, alike: _Alike) -> _Cell:
+        if len(self._cells) >= _CELLS:
+            self._fold()
+        cell = self._cells[alike] = _Cell(self._first_byte.empty(), self._duration.empty())
+        return cell
+
+    def _refused(self, record: Record) -> None:
+        self._counters[REFUSALS].add((record.reason or "", record.client or ""))
+        if record.status == 401:
+            self._counters[AUTHENTICATION_FAILURES].add((record.reason or "",))
 
     def count_usage(self, record: Record) -> None:
-        """The tokens of a request, none if its usage is not known."""
+        """The tokens of a request that was counted before, none if its usage is not known."""
         tokens = record.tokens
-        if tokens is None:
-            return
-        client = record.client or ""
-        tenant = record.tenant or ""
-        model = self._model(record.model)
-        estimated = "true" if tokens.estimated else "false"
+        if tokens is not None:
+            who = (record.client or "", record.tenant or "", self._model(record.model))
+            estimated = "true" if tokens.estimated else "false"
+            self._used(who, estimated, tokens.prompt, tokens.completion, tokens.cached, tokens.reasoning)
+
+    def _used(self, who: Labels, estimated: str, prompt: int, completion: int, cached: int, reasoning: int) -> None:
         add = self._tokens.add
-        if tokens.prompt:
-            add((client, tenant, model, "prompt", estimated), tokens.prompt)
-        if tokens.completion:
-            add((client, tenant, model, "completion", estimated), tokens.completion)
-        if tokens.cached:
-            add((client, tenant, model, "cached", estimated), tokens.cached)
-        if tokens.reasoning:
-            add((client, tenant, model, "reasoning", estimated), tokens.reasoning)
+        if prompt:
+            add((*who, "prompt", estimated), prompt)
+        if completion:
+            add((*who, "completion", estimated), completion)
+        if cached:
+            add((*who, "cached", estimated), cached)
+        if reasoning:
+            add((*who, "reasoning", estimated), reasoning)
+
+    def _fold(self) -> None:
+        """Tell the metrics what the cells have come to, and begin anew."""
+        cells, self._cells = self._cells, {}
+        for (client, tenant, operation, model, status, end, backend, estimated), cell in cells.items():
+            named = self._model(model)
+            code = "" if status is None else str(status)
+            self._requests.add((client or "", tenant or "", operation or "", named, code, end.value), cell.requests)
+            where = (operation or "", named, backend or "")
+            if any(cell.first_byte):
+                self._first_byte.add(where, cell.first_byte)
+            if any(cell.duration):
+                self._duration.add(where, cell.duration)
+            told = "true" if estimated else "false"
+            who = (client or "", tenant or "", named)
+            self._used(who, told, cell.prompt, cell.completion, cell.cached, cell.reasoning)
 
     def _model(self, name: str | None) -> str:
         if name is None:
@@ -206,6 +272,7 @@ class Tally:
 
     def drain(self) -> Tallies:
         """What was counted since the last drain, and the gauges as last told."""
+        self._fold()
         self._count_overflow()
         counters = {name: counter.drain() for name, counter in self._counters.items()}
         histograms = {name: histogram.drain() for name, histogram in self._histograms.items()}

@@ -200,6 +200,7 @@ _READ = frozenset(
     + (b"retry-after-ms", b"x-ratelimit-remaining-tokens", b"x-ratelimit-remaining-requests")
     + (b"azure-openai-deployment-utilization",)
 )
+_PASSED = _Use(True, None)
 _SPELLINGS = 1024
 _FRAMED = (b"content-length", b"transfer-encoding")
 _uses: dict[bytes, _Use] = {}
@@ -209,6 +210,8 @@ def _use(spelled: bytes) -> _Use:
     """Of a name that was not seen in this spelling; backends have few, and they are remembered."""
     name = spelled.lower()
     use = _Use(name not in _HOP and not name.startswith(_REPLACED), name if name in _READ else None)
+    if use == _PASSED:
+        use = _PASSED
     if len(_uses) < _SPELLINGS:
         _uses[spelled] = use
     return use
@@ -232,8 +235,11 @@ def read_response_head(raw: bytes) -> ResponseHead:
     lines.pop()
     for line in lines:
         spelled = line[: line.index(b":")]
-        use = _uses.get(spelled)
-        on, name = _use(spelled) if use is None else use
+        use = _uses.get(spelled) or _use(spelled)
+        if use is _PASSED:
+            passed.append(line)
+            continue
+        on, name = use
         if on:
             passed.append(line)
         if name is not None:
