@@ -129,8 +129,9 @@ def _add_compare(commands: "_Commands") -> None:
         "python -m bench compare --with nginx,envoy --what plain,events,handshake --out report",
     )
     add = compare.add_argument
+    add("scenarios", nargs="*", metavar="SCENARIO", help="by name or file; see `run --list`; none: --what")
     add("--with", dest="peers", type=_names, default=("nginx",), metavar="LIST", help="see `peers`; default: nginx")
-    add("--what", type=_names, metavar="LIST", help=f"of {_PHASES}; default: those with bars; all: all of them")
+    add("--what", type=_names, metavar="LIST", help=f"of {_PHASES}; default: those with bars; all: all")
     add("--seconds", type=_amount, metavar="S", help="of each measurement (default: 6)")
     add("--soak-seconds", type=_amount, metavar="S", help="of soak1000 (default: 60)")
     add("--repeat", type=_positive, metavar="K", help="how often each (default: 3; memory, soak1000: once)")
@@ -253,9 +254,11 @@ def _compare(arguments: argparse.Namespace) -> int:
     return compare(
         Options(
             peers=_known(arguments.peers, tuple(name for name in PEERS if name != "penstock")),
-            what=DEFAULT if arguments.what is None else _known(arguments.what, KNOWN),
+            what=_known(arguments.what, KNOWN) if arguments.what else () if arguments.scenarios else DEFAULT,
+            scenarios=tuple(arguments.scenarios),
             sizes=msgspec.structs.replace(QUICK if arguments.quick else Sizes(), **given),
             repeat=arguments.repeat or (1 if arguments.quick else 3),
+            lasting=arguments.seconds,
             output=arguments.json,
             folder=arguments.out,
         )

@@ -87,7 +87,14 @@ class Comparison:
         except BenchError as error:
             return msgspec.structs.replace(about, verdicts=(failed(str(error)),))
         said = (wrong(found.wrong),) if found.wrong else ()
-        return msgspec.structs.replace(about, figures=found.figures, histograms=found.histograms, verdicts=said)
+        return msgspec.structs.replace(
+            about,
+            figures=found.figures,
+            histograms=found.histograms,
+            seconds=found.seconds,
+            bands=found.bands,
+            verdicts=said,
+        )
 
     def _keep(self, measured: Measured) -> None:
         proxies = self.stored.proxies

@@ -22,8 +22,12 @@ from bench.load.engine import Load
 from bench.load.job import Arrivals
 from bench.load.results import HISTOGRAMS, Results
 from bench.load.workload import plain, stream
+from bench.mock.config import MockConfig
+from bench.mock.process import MockProcess
 from bench.peers.peer import Access
 from bench.peers.process import process
+from bench.report.stored import Band, Second
+from certs.pki import Pki
 
 Figures = dict[str, float]
 CONNECTIONS = 16
@@ -40,13 +44,13 @@ _CROWD = 64  # connections over which requests arrive that wait for nobody
 
 
 class Scene(msgspec.Struct, frozen=True, kw_only=True):
-    """Where something is measured: the way in, the way past the proxy, the mock's process, the proxy's first (None:
+    """Where something is measured: the way in, the way past the proxy, the mock, the proxy's first process (None:
     direct). `core` is the one that the proxy is bound to; None where it has several.
     """
 
     access: Access
     direct: Access
-    mock: int
+    mock: MockProcess
     proxy: int | None = None
     core: int | None = None
 
@@ -57,18 +61,21 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Found(msgspec.Struct, frozen=True):
-    """`histograms`: see `bench.report.stored.Measured`. `wrong`: what went wrong, in words."""
+    """What goes into a `bench.report.stored.Measured`. `wrong`: what went wrong, in words."""
 
     figures: Figures
     histograms: dict[str, str] = {}
     wrong: str = ""
+    seconds: tuple[Second, ...] = ()
+    bands: tuple[Band, ...] = ()
 
 
 class Case(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing to measure, for so many seconds.
+    """One thing to measure, for so many seconds. `measure` may raise `BenchError`.
 
-    The mock waits `first` seconds and `between` its events. `spread`: the proxy has the core of mock and load as well
-    as its own. `measure` may raise `BenchError`.
+    first, between  seconds that the mock's two regions wait before an answer, and between its events
+    mock            what it is instead, where it is not that
+    spread          the proxy has the core of mock and load as well as its own
     """
 
     measure: "Callable[[Scene, Case], Found]"
@@ -78,6 +85,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     spread: bool = False
     first: float = 0.0
     between: float = 0.0
+    mock: Callable[[Pki], MockConfig] | None = None
 
     @property
     def ramp(self) -> float:
@@ -85,7 +93,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
         return max(2.0, self.streams / _OPENED_A_SECOND)
 
 
-class _Account(msgspec.Struct, frozen=True):
+class Account(msgspec.Struct, frozen=True):
     """What was used, in seconds: of the clock; and of CPU by the proxy, by mock and load, and by everyone."""
 
     clock: float
@@ -93,8 +101,8 @@ class _Account(msgspec.Struct, frozen=True):
     ours: float
     everyone: float
 
-    def since(self, before: "_Account") -> "_Account":
-        return _Account(
+    def since(self, before: "Account") -> "Account":
+        return Account(
             self.clock - before.clock,
             self.proxy - before.proxy,
             self.ours - before.ours,
@@ -121,13 +129,16 @@ class _Account(msgspec.Struct, frozen=True):
         }
 
 
-def _account(scene: Scene) -> _Account:
-    return _Account(
-        time.monotonic(), cpu_seconds(scene.processes), cpu_seconds([scene.mock, os.getpid()]), busy_seconds()
+def account(scene: Scene) -> Account:
+    return Account(
+        time.monotonic(),
+        cpu_seconds(scene.processes),
+        cpu_seconds([scene.mock.process.pid, os.getpid()]),
+        busy_seconds(),
     )
 
 
-def _found(figures: Figures, results: Results) -> Found:
+def found(figures: Figures, results: Results) -> Found:
     """With the histograms of all times that were seen."""
     there = {name: results.histogram(name) for name in HISTOGRAMS}
     encoded = {name: histogram.encoded() for name, histogram in there.items() if histogram.count}
@@ -148,11 +159,11 @@ def _loading(access: Access) -> Iterator[Load]:
         load.close()
 
 
-def _measured(load: Load, scene: Scene, seconds: float) -> tuple[Results, _Account]:
+def _measured(load: Load, scene: Scene, seconds: float) -> tuple[Results, Account]:
     load.results = results = Results()
-    before = _account(scene)
+    before = account(scene)
     load.run(seconds)
-    return results, _account(scene).since(before)
+    return results, account(scene).since(before)
 
 
 def plain_requests(scene: Scene, case: Case) -> Found:
@@ -160,8 +171,8 @@ def plain_requests(scene: Scene, case: Case) -> Found:
     with _loading(scene.access) as load:
         load.start(CONNECTIONS, _plain(scene.access))
         load.run(_WARM)
-        results, account = _measured(load, scene, case.seconds)
-        return _found(account.each(results.answers, "request", results), results)
+        results, used = _measured(load, scene, case.seconds)
+        return found(used.each(results.answers, "request", results), results)
 
 
 def plain_queued(scene: Scene, case: Case) -> Found:
@@ -179,10 +190,10 @@ def plain_queued(scene: Scene, case: Case) -> Found:
     burn = [sys.executable, "-c", "while True: pass"]
     with process(burn, Path(os.devnull), cores=(core,)) as burning:
         before, clock = cpu_seconds([burning]), time.monotonic()
-        found = plain_requests(scene, case)
+        queued = plain_requests(scene, case)
         burnt = (cpu_seconds([burning]) - before) / (time.monotonic() - clock)
-    others = max(0.0, found.figures["share_of_others"] - burnt)
-    return msgspec.structs.replace(found, figures=found.figures | {"share_of_others": others})
+    others = max(0.0, queued.figures["share_of_others"] - burnt)
+    return msgspec.structs.replace(queued, figures=queued.figures | {"share_of_others": others})
 
 
 def plain_at_a_rate(scene: Scene, case: Case) -> Found:
@@ -190,8 +201,8 @@ def plain_at_a_rate(scene: Scene, case: Case) -> Found:
     with _loading(scene.access) as load:
         load.offer(_A_WORKERS_RATE * case.workers, _plain(scene.access), CONNECTIONS * case.workers)
         load.run(_WARMING)
-        results, account = _measured(load, scene, case.seconds)
-        return _found(account.each(results.answers, "request", results), results)
+        results, used = _measured(load, scene, case.seconds)
+        return found(used.each(results.answers, "request", results), results)
 
 
 def added_latency(scene: Scene, case: Case) -> Found:
@@ -204,19 +215,19 @@ def added_latency(scene: Scene, case: Case) -> Found:
     capacity = 1e6 / costs["cpu_us_per_request"]
     generated = costs["requests_per_second"] / costs["share_of_mock_and_load"]
     rate = min(capacity / 2, generated * _SPARE)
-    through, account = _at_rate(scene, scene.access, rate, case.seconds)
+    through, used = _at_rate(scene, scene.access, rate, case.seconds)
     past, _ = _at_rate(scene, scene.direct, rate, case.seconds)
     if not through.answers:
         raise BenchError(f"no request came through: {_said(through)}")
-    figures = {"rate_per_second": rate, "share_of_capacity": rate / capacity, **account.shares()}
+    figures = {"rate_per_second": rate, "share_of_capacity": rate / capacity, **used.shares()}
     for name, share in (("p50", 0.5), ("p99", 0.99)):
         with_it, without = (results.last_byte.percentile(share) * 1000 for results in (through, past))
         figures |= {f"added_{name}_ms": with_it - without, f"{name}_ms": with_it, f"direct_{name}_ms": without}
     figures |= {"sent_late_p99_ms": through.waited.percentile(0.99) * 1000, "errors": through.failed}
-    return _found(figures, through)
+    return found(figures, through)
 
 
-def _at_rate(scene: Scene, access: Access, rate: float, seconds: float) -> tuple[Results, _Account]:
+def _at_rate(scene: Scene, access: Access, rate: float, seconds: float) -> tuple[Results, Account]:
     with _loading(access) as load:
         plan, begin = _plain(access), time.monotonic()
         at_random = moments(Arrivals(kind="poisson", rate=rate), 0.0, _WARMING + seconds, seed=0)
@@ -247,11 +258,11 @@ def _events(scene: Scene, case: Case, tokens: int) -> Found:
     with _loading(scene.access) as load:
         load.start(case.streams, _stream(scene.access, tokens, case.between), case.ramp)
         load.run(_WARM)
-        results, account = _measured(load, scene, case.seconds)
-        figures = account.each(results.events, "event", results)
-        due = case.streams / case.between * account.clock
+        results, used = _measured(load, scene, case.seconds)
+        figures = used.each(results.events, "event", results)
+        due = case.streams / case.between * used.clock
         figures |= {"late_p99_ms": results.late.percentile(0.99) * 1000, "share_of_rate": results.events / due}
-        return _found(figures, results)
+        return found(figures, results)
 
 
 def handshakes(scene: Scene, case: Case, at_once: int = 8) -> Found:
@@ -259,8 +270,8 @@ def handshakes(scene: Scene, case: Case, at_once: int = 8) -> Found:
     with _loading(scene.access) as load:
         load.start(at_once, Plan())
         load.run(_WARM)
-        results, account = _measured(load, scene, case.seconds)
-        return _found(account.each(results.handshakes, "handshake", results), results)
+        results, used = _measured(load, scene, case.seconds)
+        return found(used.each(results.handshakes, "handshake", results), results)
 
 
 def first_events(scene: Scene, case: Case) -> Found:
@@ -268,14 +279,14 @@ def first_events(scene: Scene, case: Case) -> Found:
     with _loading(scene.access) as load:
         load.start(case.streams, _stream(scene.access, 40), case.ramp)
         load.run(_SETTLED)
-        results, account = _measured(load, scene, case.seconds)
+        results, used = _measured(load, scene, case.seconds)
         figures = {
             "first_event_p50_ms": results.ttft.percentile(0.5) * 1000,
             "first_event_p99_ms": results.ttft.percentile(0.99) * 1000,
-            **account.shares(),
+            **used.shares(),
             "errors": results.failed,
         }
-        return _found(figures, results)
+        return found(figures, results)
 
 
 def memory(scene: Scene, case: Case) -> Found:
@@ -292,7 +303,7 @@ def memory(scene: Scene, case: Case) -> Found:
             "worker_idle_mb": max((idle[pid] for pid in scene.processes[1:]), default=0) / 1e6,
             "errors": load.results.failed,
         }
-        return _found(figures, load.results)
+        return found(figures, load.results)
 
 
 def _await_all(load: Load, streams: int) -> None:
@@ -324,7 +335,7 @@ def soak(scene: Scene, case: Case) -> Found:
     with _loading(scene.access) as load:
         load.start(case.streams, _stream(scene.access, _TOKENS, case.between), ramp=5.0)
         before = load.results.failed
-        results, account = _measured(load, scene, case.seconds)
+        results, used = _measured(load, scene, case.seconds)
         unfinished = load.finish(_TOKENS * case.between + 10)
         figures = {
             "streams": float(results.answers),
@@ -332,6 +343,6 @@ def soak(scene: Scene, case: Case) -> Found:
             "late_p50_ms": results.late.percentile(0.5) * 1000,
             "late_p99_ms": results.late.percentile(0.99) * 1000,
             "late_max_ms": results.late.max * 1000,
-            **account.shares(),
+            **used.shares(),
         }
-        return _found(figures, results)
+        return found(figures, results)

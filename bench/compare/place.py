@@ -33,10 +33,24 @@ def through(name: str, case: Case, folder: Path, pki: Pki, cores: Cores) -> Foun
     if name == CONTROL:
         case = msgspec.structs.replace(case, measure=memory_held)
     try:
-        with mock_process(_mock(pki, case)) as mock, _scene(name, case, folder, pki, cores, mock) as scene:
-            return case.measure(scene, case)
+        with (
+            mock_process(_regions(pki, case) if case.mock is None else case.mock(pki)) as mock,
+            _scene(name, case, folder, pki, cores, mock) as scene,
+        ):
+            measured = case.measure(scene, case)
     except MockFailed as error:
         raise BenchError(str(error)) from None
+    return _without_costs(measured) if name == DIRECT else measured
+
+
+def _without_costs(measured: Found) -> Found:
+    """Of no proxy there are none."""
+    figures = {
+        name: value
+        for name, value in measured.figures.items()
+        if not name.startswith("cpu_us_") and name != "share_of_proxy"
+    }
+    return msgspec.structs.replace(measured, figures=figures)
 
 
 @contextlib.contextmanager
@@ -44,7 +58,7 @@ def _scene(name: str, case: Case, folder: Path, pki: Pki, cores: Cores, mock: Mo
     url = next(iter(mock.urls.values()))
     direct = Access(url=url, root=str(pki.server_root), headers={"api-key": _KEY})
     if name == DIRECT:
-        yield Scene(access=direct, direct=direct, mock=mock.process.pid)
+        yield Scene(access=direct, direct=direct, mock=mock)
         return
     peer = CONTROL_PROGRAM if name == CONTROL else PEERS[name]
     bound = (cores.proxy, cores.rest) if case.spread else (cores.proxy,)
@@ -53,13 +67,13 @@ def _scene(name: str, case: Case, folder: Path, pki: Pki, cores: Cores, mock: Mo
         yield Scene(
             access=running.access,
             direct=direct,
-            mock=mock.process.pid,
+            mock=mock,
             proxy=running.pid,
             core=None if case.spread else cores.proxy,
         )
 
 
-def _mock(pki: Pki, case: Case) -> MockConfig:
+def _regions(pki: Pki, case: Case) -> MockConfig:
     """Two regions with one deployment each."""
     deployment = Deployment(name="gpt-4o", first_token=Seconds(case.first), between_tokens=Seconds(case.between))
     pair = pki.pairs["mock"]

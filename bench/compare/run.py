@@ -9,8 +9,9 @@ import msgspec
 from bench.compare.bars import OURS
 from bench.compare.comparison import Comparison, Plan
 from bench.compare.cpu import pin
-from bench.compare.phases import Sizes, phases
+from bench.compare.phases import Phase, Sizes, phases
 from bench.compare.place import Cores
+from bench.compare.scenario import phase_of
 from bench.compare.table import bars, heading, markdown, section
 from bench.failure import BenchError
 from bench.load.command import raise_descriptor_limit
@@ -18,6 +19,7 @@ from bench.peers.known import PEERS
 from bench.peers.peer import Peer
 from bench.report.here import command, commit, machine, now
 from bench.report.stored import Machine, Proxy, Stored
+from bench.scenarios.scenario import found
 from certs.pki import build
 
 RUN, TABLES = "run.json", "compare.md"
@@ -25,25 +27,33 @@ RUN, TABLES = "run.json", "compare.md"
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """Which peers, which phases, how long and how much, how often; the file that all is stored in, or a folder."""
+    """Which peers, which phases and scenarios, how long and how much, how often; where all of it is stored.
+
+    scenarios  names of them, or paths of files
+    lasting    seconds that scenarios take instead of as they say
+    output     the file that everything goes to, or
+    folder     where it is `run.json`, with the tables beside it
+    """
 
     peers: tuple[str, ...]
-    what: tuple[str, ...]
+    what: tuple[str, ...] = ()
+    scenarios: tuple[str, ...] = ()
     sizes: Sizes = Sizes()
     repeat: int = 3
+    lasting: float | None = None
     output: Path | None = None
     folder: Path | None = None
 
 
 def compare(options: Options) -> int:
     """Run the comparison and print its tables; the exit code. Raises `BenchError`."""
+    asked = _asked(options)
     cores = _cores()
     stored = _begun(options.peers, machine(f"proxy on core {cores.proxy}, mock and load on core {cores.rest}"))
     output = options.output if options.folder is None else _made(options.folder) / RUN
     _say(heading(stored))
     pin(cores.rest)
     raise_descriptor_limit()
-    asked = phases(options.sizes)
     with tempfile.TemporaryDirectory(prefix="penstock-bench-") as folder:
         plan = Plan(
             peers=options.peers,
@@ -54,9 +64,9 @@ def compare(options: Options) -> int:
         )
         comparison = Comparison(plan, stored, output)
         try:
-            for name in options.what:
+            for name, phase in asked.items():
                 try:
-                    comparison.measure(name, asked[name])
+                    comparison.measure(name, phase)
                 finally:
                     _say(section(name, comparison.stored))
             comparison.ended()
@@ -65,6 +75,13 @@ def compare(options: Options) -> int:
             if options.folder is not None:
                 (options.folder / TABLES).write_text(markdown(comparison.stored), encoding="utf-8")
     return 0
+
+
+def _asked(options: Options) -> dict[str, Phase]:
+    there = phases(options.sizes)
+    return {name: there[name] for name in options.what} | {
+        found(name).stem: phase_of(name, options.lasting) for name in options.scenarios
+    }
 
 
 def _begun(peers: tuple[str, ...], where: Machine) -> Stored:
