@@ -138,8 +138,9 @@ def _cases(now: Together) -> list[_Section]:
         drawn = "".join(charts.percentiles(name, each, now) for name, each in distributions.items())
         drawn += "".join(seconds.over_time(case, now))
         if drawn and len(found) < _MOST_DRAWN:
+            story = f"<p>{html.escape(case.story)}</p>" if case.story else ""
             values = f"<details><summary>Latencies as a table</summary>{tables.percentiles(distributions)}</details>"
-            body = f"<p>{html.escape(case.name)}</p>{_grid(drawn)}{values if distributions else ''}"
+            body = f"<p>{html.escape(case.name)}</p>{story}{_grid(drawn)}{values if distributions else ''}"
             found.append((f"case-{number}", capital(case.title), body))
     return found
 

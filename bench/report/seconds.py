@@ -129,6 +129,7 @@ def _taken(known: Sequence[str]) -> list[tuple[str, str, float, list[tuple[str, 
         ("Memory", "MB", 1.0, "memory_mb"),
         ("Descriptors", "", 1.0, "descriptors"),
         ("Streams open", "", 1.0, "streams"),
+        ("Connections of clients", "", 1.0, "connections"),
         ("Requests at backends", "a second", 1.0, "attempts"),
     ):
         several = [(name, _whose(name, end)) for name in known if name == end or name.endswith(f"_{end}")]

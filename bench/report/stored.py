@@ -79,6 +79,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     """One scenario, once, through one proxy.
 
     repeat      its number; those of the same number were measured one after the other
+    story       what it is about, in a few sentences
     streams     at a time, 0 where it is about something else
     figures     by name; the unit is the name's end (`cpu_us_per_event`, `kb_per_stream`, `late_p99_ms`)
     histograms  by name (`ttft`, `first_byte`, `between_events`, `last_byte`, `late`, `handshake`), in microseconds:
@@ -89,6 +90,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     proxy: str
     repeat: int
     title: str = ""
+    story: str = ""
     streams: int = 0
     workers: int = 1
     duration: float = 0.0

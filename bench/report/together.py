@@ -60,6 +60,11 @@ class Case(msgspec.Struct, frozen=True):
         return ", ".join(part for part in parts if part)
 
     @property
+    def story(self) -> str:
+        """What it is about; empty where that is not said."""
+        return next((one.story for places in self.measured.values() for one in places.values() if one.story), "")
+
+    @property
     def figures(self) -> list[str]:
         """Those that there are, the most important first."""
         everything = (one for places in self.measured.values() for one in places.values())

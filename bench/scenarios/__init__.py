@@ -15,6 +15,5 @@ measure     figures a second, and over a while, of what was seen            (pur
 growth      whether memory or descriptors grow                              (pure)
 bars        each bar and whether it held                                    (pure)
 record      all of it as it is stored, and as people read it                (pure)
-page        the same as one page of HTML                                    (pure)
 run         `python -m bench run` and `… timelines`
 """

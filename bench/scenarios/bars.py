@@ -9,7 +9,7 @@ _UNITS = (
     ("_ms", " ms"),
     ("_us", " µs"),
     ("_mb", " MB"),
-    ("_per_s", " /s"),
+    ("_per_second", " /s"),
     ("_us_per_request", " µs"),
     ("_us_per_event", " µs"),
 )

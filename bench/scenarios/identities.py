@@ -1,6 +1,7 @@
 """The clients of a scenario, each with a credential of its own, made for one run."""
 
 import time
+from datetime import timedelta
 from pathlib import Path
 
 from bench.load.job import Identity
@@ -13,6 +14,7 @@ ISSUER = "clients"
 """The issuer of the clients' tokens: its name in the gateway's configuration, and at the mock."""
 
 _LIFE = 3600.0  # of a token, after the scenario's end
+_VALID = timedelta(days=90)  # a certificate is; the gateway warns of those that expire sooner
 
 
 def key_of(client: str) -> str:
@@ -44,7 +46,7 @@ def _certificates(names: tuple[str, ...], pki: Pki, folder: Path) -> list[Identi
 
     def made(name: str) -> Identity:
         def change(plan: Plan) -> None:
-            plan.subject, plan.uris = f"CN={name},O=Contoso", (uri_of(name),)
+            plan.subject, plan.uris, plan.ends = f"CN={name},O=Contoso", (uri_of(name),), _VALID
 
         pair = workshop.make(folder, name, change)
         return Identity(client=name, certificate=str(pair.certificate), private_key=str(pair.key))

@@ -22,8 +22,8 @@ _EVERY = 5  # seconds between two plain lines
 
 
 class Glance(msgspec.Struct, frozen=True, kw_only=True):
-    """One second. `at` is below 0 in the warm-up; latencies are milliseconds, None where there were none; `failed`,
-    `broken` and `refused` count from the beginning; `now` names what is going on.
+    """One second. `at` is below 0 in the warm-up, of which there is nothing to show. Latencies are milliseconds, None
+    where there were none; `failed`, `broken` and `refused` count from the beginning; `now` names what is going on.
     """
 
     at: int
@@ -92,7 +92,7 @@ def _lines(name: str, duration: float) -> Show:
     told: list[tuple[str, ...]] = [()]
 
     def show(glance: Glance) -> None:
-        if glance.at % _EVERY == 0 or glance.now != told[0]:
+        if glance.at < 0 or glance.at % _EVERY == 0 or glance.now != told[0]:
             print(line(name, duration, glance), file=sys.stderr, flush=True)
         told[0] = glance.now
 
@@ -101,6 +101,8 @@ def _lines(name: str, duration: float) -> Show:
 
 def line(name: str, duration: float, glance: Glance) -> str:
     """A second in plain words."""
+    if glance.at < 0:
+        return f"{name}: warming up{_now(glance, '; ')}"
     figures = (f"{row.name} {_said(row, glance)}" for row in ROWS if row.value(glance) or not row.bad)
     return f"{name}: {_when(glance, duration)}: {', '.join(figures)}{_now(glance, '; ')}"
 

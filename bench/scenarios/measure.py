@@ -13,7 +13,7 @@ attempts              requests that one backend got
 attempts_per_request  requests that all backends got, over those that clients made
 told_s                the longest `retry-after` of a refusal, in seconds
 untold                refusals without one
-asked_per_s, …        requests that were due, that were answered; events that came; handshakes that were done
+asked_per_second, …        requests that were due, that were answered; events that came; handshakes that were done
 open_least         connections that were open, when they were fewest
 cpu_us_per_request    the gateway's processes', all together, over what was answered
 cpu_us_per_event      the same over events
@@ -153,7 +153,7 @@ def _second(at: int, one: While, moment: Moment | None) -> Second:
         more["ttft_p90_ms"] = ninety
     if moment is not None:
         more |= {
-            "open": moment.open,
+            "connections": moment.open,
             "cpu_share": moment.cpu_share,
             "memory_mb": moment.memory_mb,
             "descriptors": moment.descriptors,
@@ -223,10 +223,10 @@ _METRICS: Mapping[str, _Metric] = {
     "attempts_per_request": lambda one: _over(sum(one.attempts.values()), one.tally.asked),
     "told_s": lambda one: one.tally.told,
     "untold": lambda one: float(one.tally.untold),
-    "asked_per_s": lambda one: one.tally.asked / one.seconds,
-    "answered_per_s": lambda one: one.tally.answered / one.seconds,
-    "events_per_s": lambda one: _events(one.moments) / one.seconds,
-    "handshakes_per_s": lambda one: sum(moment.handshakes for moment in one.moments) / one.seconds,
+    "asked_per_second": lambda one: one.tally.asked / one.seconds,
+    "answered_per_second": lambda one: one.tally.answered / one.seconds,
+    "events_per_second": lambda one: _events(one.moments) / one.seconds,
+    "handshakes_per_second": lambda one: sum(moment.handshakes for moment in one.moments) / one.seconds,
     "open_least": lambda one: min((moment.open for moment in one.moments), default=None),
     "cpu_us_per_request": lambda one: _over(one.cpu_us, one.tally.answered),
     "cpu_us_per_event": lambda one: _over(one.cpu_us, _events(one.moments)),

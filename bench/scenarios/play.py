@@ -6,6 +6,8 @@ Nothing here is judged; see `bench.scenarios.bars`.
 import time
 from pathlib import Path
 
+import msgspec
+
 from bench.failure import BenchError
 from bench.faults.world import World
 from bench.load.generate import generating
@@ -47,6 +49,9 @@ def play(scenario: Scenario, folder: Path, pki: Pki, show: Show = lambda _: None
         raise BenchError(str(error)) from None
 
 
+_LOOK = 0.2  # seconds before the measured time in which the gateway is looked at
+
+
 class _Run:
     """The load, what happens meanwhile, and who watches."""
 
@@ -56,18 +61,21 @@ class _Run:
         self._watch = watch
         self._show = show
         self._moments: list[Moment] = []
-        self._before = -int(scenario.warm_up)  # added to a second's number while the load warms up
+        self._last = Glance(at=-1)
         self._errors = {"failed": 0, "broken": 0, "refused": 0}
 
     def played(self, load: Job, began: float) -> Played:
-        with generating(load, self._second) as running:
-            running.run(load.warm_up)
-            running.fresh()
-            self._before = 0
+        with generating(load, self._second, apart=True) as running:
+            self._show(self._last)
+            warm = running.began + load.warm_up
+            running.run_until(warm - _LOOK)
             self._watch.look()
+            running.run_until(warm)
+            running.fresh()
             for moment, act in self._happenings.begin(running.began):
                 running.run_until(moment)
                 act()
+            self._show(msgspec.structs.replace(self._last, now=("waiting for the last answers",)))
             running.finish()
             outcome = running.outcome()
         return Played(
@@ -90,23 +98,21 @@ class _Run:
             late_p99=second.late_p99,
             vitals=vitals,
         )
-        if not self._before:
-            self._moments.append(moment)
-            for name in self._errors:
-                self._errors[name] += getattr(second, name)
-        self._show(
-            Glance(
-                at=second.at + self._before,
-                answered=second.answered,
-                events=second.events,
-                open=moment.open,
-                ttft_p50=second.ttft_p50,
-                ttft_p99=second.ttft_p99,
-                late_p99=second.late_p99,
-                cpu_share=moment.cpu_share,
-                memory_mb=moment.memory_mb,
-                descriptors=moment.descriptors,
-                now=self._happenings.now,
-                **self._errors,
-            )
+        self._moments.append(moment)
+        for name in self._errors:
+            self._errors[name] += getattr(second, name)
+        self._last = Glance(
+            at=second.at,
+            answered=second.answered,
+            events=second.events,
+            open=moment.open,
+            ttft_p50=second.ttft_p50,
+            ttft_p99=second.ttft_p99,
+            late_p99=second.late_p99,
+            cpu_share=moment.cpu_share,
+            memory_mb=moment.memory_mb,
+            descriptors=moment.descriptors,
+            now=self._happenings.now,
+            **self._errors,
         )
+        self._show(self._last)

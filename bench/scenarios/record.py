@@ -11,7 +11,7 @@ from bench.scenarios.structs import Scenario
 PROXY = "penstock"
 _COUNTS = ("failed", "broken", "refused", "wrong_bytes", "untold")
 _FIGURES = (
-    *("asked_per_s", "answered_per_s", "events_per_s", "handshakes_per_s", "open_least"),
+    *("asked_per_second", "answered_per_second", "events_per_second", "handshakes_per_second", "open_least"),
     *("ttft_p50_ms", "ttft_p90_ms", "ttft_p99_ms", "late_p50_ms", "late_p99_ms", "handshake_p50_ms"),
     *("handshake_p99_ms", "attempts_per_request", "cpu_us_per_request", "cpu_us_per_event"),
     *("memory_mb", "memory_growth_mb", "descriptors", "descriptor_growth"),
@@ -29,6 +29,7 @@ def record(name: str, scenario: Scenario, played: Played, verdicts: Iterable[Ver
         proxy=PROXY,
         repeat=0,
         title=scenario.title,
+        story=scenario.story,
         streams=arrivals.clients if arrivals is not None and arrivals.kind == "closed" else 0,
         workers=scenario.workers,
         duration=duration,
@@ -40,7 +41,7 @@ def record(name: str, scenario: Scenario, played: Played, verdicts: Iterable[Ver
     )
 
 
-def markdown(story: str, one: Measured, errors: dict[str, int]) -> str:
+def markdown(one: Measured, errors: dict[str, int]) -> str:
     """The verdicts on one scenario, and what was measured. `errors`: by kind, how many."""
     requests = sum(second.asked for second in one.seconds)
     became = ("answered", "refused", "failed", "broken")
@@ -51,7 +52,6 @@ def markdown(story: str, one: Measured, errors: dict[str, int]) -> str:
         f"| {verdict.what} | {verdict.measured} | {verdict.bar} | {'holds' if verdict.holds else '**missed**'} |"
         for verdict in one.verdicts
     )
-    return (
-        f"## {one.scenario}: {one.title}\n\n{story}\n\n{requests:,} requests in {one.duration:g} s: {counts}{wrongs}."
-        f"\n\n{figures}\n\n| what | measured | bar | |\n|---|---|---|---|\n{rows}\n"
-    )
+    heading = f"## {one.scenario}: {one.title}\n\n{one.story}"
+    said = f"{requests:,} requests in {one.duration:g} s: {counts}{wrongs}."
+    return f"{heading}\n\n{said}\n\n{figures}\n\n| what | measured | bar | |\n|---|---|---|---|\n{rows}\n"

@@ -11,10 +11,11 @@ import msgspec
 from bench.failure import BenchError
 from bench.load.command import raise_descriptor_limit
 from bench.report import here
+from bench.report.page import page
 from bench.report.stored import Measured, Proxy, Stored, write
+from bench.report.together import lay
 from bench.scenarios.bars import judge
 from bench.scenarios.live import view
-from bench.scenarios.page import page
 from bench.scenarios.play import play
 from bench.scenarios.record import PROXY, markdown, record
 from bench.scenarios.scenario import found, known, load
@@ -62,7 +63,7 @@ def run(options: Options) -> int:
             with view(name, float(scenario.duration)) as show:
                 played = play(scenario, Path(folder) / name, pki, show)
             everything.append(record(name, scenario, played, judge(scenario, played)))
-            texts.append(markdown(scenario.story, everything[-1], dict(played.results.errors)))
+            texts.append(markdown(everything[-1], dict(played.results.errors)))
             if not options.as_json:
                 print(texts[-1], flush=True)
             stored = Stored(
@@ -76,8 +77,7 @@ def run(options: Options) -> int:
             if options.output is not None:  # after each: a run that is broken off leaves what it has
                 write(options.output / STORED, stored)
                 (options.output / TABLE).write_text("\n".join(texts), encoding="utf-8")
-                told = [(scenarios[one.scenario].story, one) for one in everything]
-                (options.output / PAGE).write_text(page(told, f"{began}, {_CORES}: {command}"), encoding="utf-8")
+                (options.output / PAGE).write_text(page(lay([stored])), encoding="utf-8")
     if options.as_json:
         print(msgspec.json.format(msgspec.json.encode(stored)).decode())
     return 0 if all(verdict.holds for one in everything for verdict in one.verdicts) else 1

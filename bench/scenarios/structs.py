@@ -20,9 +20,10 @@ Extras = dict[str, str | int | float]
 Credential = Literal["certificates", "keys", "tokens"]
 Metric = Literal[
     "failed", "broken", "refused", "answered", "ttft_p50_ms", "ttft_p90_ms", "ttft_p99_ms", "share", "attempts",
-    "attempts_per_request", "told_s", "untold", "wrong_bytes", "asked_per_s", "answered_per_s", "events_per_s",
-    "handshakes_per_s", "open_least", "late_p50_ms", "late_p99_ms", "handshake_p50_ms", "handshake_p99_ms",
-    "cpu_us_per_request", "cpu_us_per_event", "memory_mb", "memory_growth_mb", "descriptors", "descriptor_growth",
+    "attempts_per_request", "told_s", "untold", "wrong_bytes", "asked_per_second", "answered_per_second",
+    "events_per_second", "handshakes_per_second", "open_least", "late_p50_ms", "late_p99_ms", "handshake_p50_ms",
+    "handshake_p99_ms", "cpu_us_per_request", "cpu_us_per_event", "memory_mb", "memory_growth_mb", "descriptors",
+    "descriptor_growth",
 ]  # fmt: skip
 """What a bar is about; `bench.scenarios.measure` says how each is measured."""
 

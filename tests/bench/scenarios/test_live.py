@@ -21,8 +21,8 @@ def test_a_plain_line_names_what_is_going_on() -> None:
         "soak: 10 s of 60 s: answered 1,234 /s, events 16,000 /s, connections 400, TTFT p50 50.0 ms, "
         "TTFT p99 80.5 ms, events late p99 –, gateway's CPU 0.75 cores, its memory 120.0 MB, its descriptors 0"
     )
-    troubled = Glance(at=-1, failed=3, now=("swc: down",))
-    assert "warming up" in line("soak", 60.0, troubled)
+    assert line("soak", 60.0, Glance(at=-1)) == "soak: warming up"
+    troubled = Glance(at=1, failed=3, now=("swc: down",))
     assert "failed 3" in line("soak", 60.0, troubled)
     assert line("soak", 60.0, troubled).endswith("; swc: down")
 

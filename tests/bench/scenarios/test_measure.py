@@ -62,8 +62,8 @@ PLAYED = Played(
         ("attempts_per_request", 0.2),
         ("told_s", 1.5),
         ("untold", 0.0),
-        ("asked_per_s", 10.0),
-        ("events_per_s", 100.0),
+        ("asked_per_second", 10.0),
+        ("events_per_second", 100.0),
         ("open_least", 6.0),
         ("cpu_us_per_event", 6000.0),
         ("cpu_us_per_request", 75000.0),
@@ -79,7 +79,7 @@ def test_metrics_of_a_while(metric: str, value: float) -> None:
 
 
 def test_a_while_begins_and_ends_within_a_second() -> None:
-    assert measured(PLAYED, "asked_per_s", 0.5, 1.9) == pytest.approx(10.0)
+    assert measured(PLAYED, "asked_per_second", 0.5, 1.9) == pytest.approx(10.0)
     assert measured(PLAYED, "failed", 0.5, 1.9) == 0
     assert measured(PLAYED, "share", 0.5, 1.5, backend="swc") == pytest.approx(0.5)
 
