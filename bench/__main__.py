@@ -81,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     simulate.add_argument("--seeds", type=_positive, default=200, metavar="N", help="how many (default: 200)")
     simulate.add_argument("--first", type=_count, default=0, metavar="SEED", help="the first of them (default: 0)")
     simulate.set_defaults(run=_simulate)
+    _add_plan(commands)
     micro = _command(commands, "micro", "measure single steps of a request", "python -m bench micro")
     micro.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     micro.set_defaults(run=_micro)
@@ -173,6 +174,22 @@ def _add_report(commands: "_Commands") -> None:
     add("--out", type=Path, metavar="FOLDER", help="write report.html and report.md there instead of printing")
     add("--fail-if-slower", action="store_true", help="exit 1 if something got worse than --against, beyond noise")
     report.set_defaults(run=_report)
+
+
+def _add_plan(commands: "_Commands") -> None:
+    plan = _command(
+        commands,
+        "plan",
+        "find how many provisioned units are the cheapest that hold a service, over months",
+        "python -m bench plan office-chat --out plan",
+    )
+    add = plan.add_argument
+    add("name", nargs="?", metavar="PLAN", help="an example's name, or a file that ends in .toml")
+    add("--months", type=_positive, metavar="N", help="how many, instead of the file's")
+    add("--out", type=Path, metavar="FOLDER", help="write a page with charts, Markdown and every figure there")
+    add("--list", action="store_true", help="say which examples there are")
+    add("--example", metavar="NAME", help="print an example, to begin with")
+    plan.set_defaults(run=_plan)
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -312,6 +329,18 @@ def _simulate(arguments: argparse.Namespace) -> int:
     from bench.simulate.run import run
 
     return run(arguments.seeds, arguments.first)
+
+
+def _plan(arguments: argparse.Namespace) -> int:
+    from bench.plan.run import Options, example, listing, run
+
+    if arguments.list or arguments.example is not None:
+        print(listing() if arguments.list else example(arguments.example), end="\n" if arguments.list else "")
+        return 0
+    if arguments.name is None:
+        print("name a plan: a file that ends in .toml, or an example (see --list)", file=sys.stderr)
+        return 2
+    return run(Options(name=arguments.name, months=arguments.months, output=arguments.out))
 
 
 def _micro(arguments: argparse.Namespace) -> int:

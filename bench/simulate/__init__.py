@@ -8,7 +8,8 @@ waiting    a worker's waiting room, in virtual time
 worker     a request's way through a worker
 scenario   backends, clients, troubles and workers of one run, and how such are drawn from a seed
 backend    a modelled deployment: how long it takes, what it takes at a time, and what goes wrong when
-fleet      several workers, and the messages between them, which take their time
+sharing    what workers tell each other, which takes its time
+fleet      several workers before modelled backends
 account    every attempt and every end of a request, as it was
 laws       what must hold in any run, whatever happens
 run        `python -m bench simulate`

@@ -3,21 +3,20 @@
 import contextlib
 import logging
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import count
 
 from bench.simulate.account import Account, Attempt, Ended, Stuck, Wait
 from bench.simulate.backend import Modelled
 from bench.simulate.clock import Clock
 from bench.simulate.scenario import Client, Scenario
+from bench.simulate.sharing import Sharing
 from bench.simulate.worker import Request, Worker, priority
 from proxy.config import structs
-from proxy.messages import BreakerChanged, BreakerTold
 from proxy.routing.breaker import State
 from proxy.routing.breakers import Change
 from proxy.routing.candidate import Key, Wanted
 from proxy.routing.select import Router
-from proxy.supervisor.backends.breakers import SharedBreakers
 
 MODEL = "m"
 DEPLOYMENT = "d"
@@ -69,10 +68,9 @@ class _Run:
         )
         self.models = (structs.Model(name=MODEL, deployments=deployments),)
         self._account = Account([], [], [], [], {})
-        self._shared = SharedBreakers(scenario.workers, self._post, lambda _: None)
         self._turns = count()
-        self._sent: dict[tuple[str, int], float] = {}
         self.workers = [self._worker(index, 0) for index in range(scenario.workers)]
+        self._sharing = Sharing(self.workers, self.clock, scenario.delay, self.uniform)
 
     def _worker(self, index: int, life: int) -> Worker:
         routing = self.scenario.routing
@@ -158,27 +156,7 @@ class _Run:
         for request in dead.die():
             self.ended(dead, request, "lost", "worker_lost")
         self.workers[index] = new = self._worker(index, dead.life + 1)
-        for told in self._shared.greeting(self.clock.now):
-            self._told(new, told)
+        self._sharing.greet(new)
 
     def announced(self, worker: Worker, change: Change) -> None:
-        """To the supervisor. Messages of one worker stay in order."""
-        seconds = change.until - self.clock.now
-        message = BreakerChanged(change.backend, change.deployment, change.state, change.reason, seconds, change.asked)
-        self._deliver(("up", worker.index), self._heard, worker.index, message)
-
-    def _heard(self, index: int, message: BreakerChanged) -> None:
-        self._shared.changed(index, message, self.clock.now)
-
-    def _post(self, index: int, told: BreakerTold) -> None:
-        """To a worker: that which has the place when it was sent."""
-        self._deliver(("down", index), self._told, self.workers[index], told)
-
-    def _told(self, worker: Worker, told: BreakerTold) -> None:
-        if worker.alive:
-            worker.told((told.backend, told.deployment), told.state, told.reason, told.seconds)
-
-    def _deliver(self, way: tuple[str, int], do: Callable[..., None], *arguments: object) -> None:
-        when = max(self.clock.now + self.uniform.random() * self.scenario.delay, self._sent.get(way, 0.0))
-        self._sent[way] = when
-        self.clock.at(when, do, *arguments)
+        self._sharing.announced(worker, change)
