@@ -55,6 +55,7 @@ th .about, td small { display: block; white-space: normal; color: var(--quiet); 
   line-height: 1.35; }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 td i { font-style: normal; font-size: .8rem; color: var(--quiet); }
+td.q { white-space: nowrap; }
 td.us { background: color-mix(in srgb, var(--accent) 7%, transparent); }
 tr.head th { padding-top: .9rem; color: var(--accent); font-weight: 650; }
 tr.head small { margin-left: .5rem; }

@@ -23,6 +23,7 @@ HISTOGRAMS = {
 _COSTS = ("cpu_us_per_", "kb_per_", "added_")
 _MOST_CURVES = 12
 _MOST_RANGES = 60
+_FEWEST = 20  # values that say something of how they are spread
 
 
 def costs(case: Case, together: Together) -> list[str]:
@@ -129,7 +130,7 @@ def distributions(case: Case) -> dict[str, dict[str, Distribution]]:
                 one = merged(case.histograms(name, proxy))
             except BenchError as error:
                 raise BenchError(f"{case.name}, {proxy}, {name}: {error}") from None
-            if one is not None:
+            if one is not None and one.total >= _FEWEST:
                 found.setdefault(name, {})[proxy] = one
     return found
 

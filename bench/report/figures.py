@@ -93,6 +93,9 @@ _TITLES = {
     "share_of_proxy": "of a core: the proxy",
     "share_of_mock_and_load": "of a core: mock and load",
     "share_of_others": "of a core: others",
+    "share_of_rate": "of the rate that was asked for",
+    "untold": "refused without a time to come back",
+    "open_least": "connections open, least",
     "share_of_capacity": "load, of what its core can carry",
 }
 _FIRST = (

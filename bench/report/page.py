@@ -8,9 +8,11 @@ from bench.report.earlier import Became, Change, subject
 from bench.report.stored import Stored
 from bench.report.together import CONTROL, DIRECT, OURS, Case, Together
 from bench.report.words import capital, listed
-from bench.sheet import document
+from bench.sheet import document, pill
 
 _MOST_DRAWN = 40  # cases with charts of their own
+_NOISY = 0.10  # of a core that others may take while something is measured
+_FEW = 8
 
 READING = (
     "A value is the median over all repeats, with the least and the most of them. A ratio is the median of ratios of "
@@ -118,12 +120,27 @@ def _comparison(now: Together) -> _Section | None:
         return None
     drawn = "".join(chart for case in now.cases if not _is_one_of_many(case, now) for chart in charts.costs(case, now))
     more = f"<details><summary>Further figures</summary>{rest}</details>" if (rest := tables.further(now)) else ""
-    return "figures", "Figures", f"{_grid(drawn)}{tables.comparison(now)}{more}<p>{READING}</p>"
+    return "figures", "Figures", f"{_grid(drawn)}{_disturbed(now)}{tables.comparison(now)}{more}<p>{READING}</p>"
+
+
+def _disturbed(now: Together) -> str:
+    """Where others had the machine, which makes figures worth less."""
+    found = [
+        f"{case.name}, {proxy}: {most:.0%}"
+        for case in now.cases
+        for proxy, middle in ((name, case.middle(name, "share_of_others")) for name in case.measured)
+        if middle is not None and (most := middle.most) > _NOISY
+    ]
+    if not found:
+        return ""
+    few = "; ".join(found[:_FEW]) + (f"; and {len(found) - _FEW} more" if len(found) > _FEW else "")
+    said = f"Others took up to so much of a core meanwhile: {few}. Run it again."
+    return f"<p>{pill('bad', 'noisy')} {html.escape(said)}</p>"
 
 
 def _is_one_of_many(case: Case, now: Together) -> bool:
     """Whether it is a point of a chart of growth."""
-    return len({other.key.streams for other in now.cases if other.key.scenario == case.key.scenario}) > 1
+    return sum(other.key.scenario == case.key.scenario for other in now.cases) > 1
 
 
 def _growth(now: Together) -> _Section | None:
@@ -140,8 +157,9 @@ def _cases(now: Together) -> list[_Section]:
         if drawn and len(found) < _MOST_DRAWN:
             story = f"<p>{html.escape(case.story)}</p>" if case.story else ""
             values = f"<details><summary>Latencies as a table</summary>{tables.percentiles(distributions)}</details>"
+            which = f", {case.which}" if _is_one_of_many(case, now) else ""
             body = f"<p>{html.escape(case.name)}</p>{story}{_grid(drawn)}{values if distributions else ''}"
-            found.append((f"case-{number}", capital(case.title), body))
+            found.append((f"case-{number}", f"{capital(case.title)}{which}", body))
     return found
 
 

@@ -12,25 +12,24 @@ _BACKEND = "backend_"
 
 
 def over_time(case: Case, together: Together) -> list[str]:
-    """Every second of a case: what became of requests, latencies, and what was taken of the machine."""
+    """Those of a case: of one proxy all there are, of several side by side."""
     watched = {proxy: one for proxy in case.measured if (one := case.watched(proxy)) is not None}
-    if not watched:
-        return []
+    if len(watched) < 2:
+        return [chart for one in watched.values() for chart in of_one(one)]
     thinned = {proxy: thin(one.seconds) for proxy, one in watched.items()}
-    found = [_outcomes(one, thinned[proxy], _of(proxy, watched)) for proxy, one in watched.items() if _told(proxy, one)]
-    if len(watched) == 1:
-        ((proxy, one),) = watched.items()
-        return found + _alone(one, thinned[proxy])
+    found = [_outcomes(one, thinned[proxy], f", {proxy}") for proxy, one in watched.items() if _told(proxy, one)]
     return found + _beside(watched, thinned, together)
+
+
+def of_one(one: Measured) -> list[str]:
+    """All that is known of one proxy in one scenario, second by second."""
+    thinned = thin(one.seconds)
+    return [_outcomes(one, thinned), *_alone(one, thinned)] if thinned.places else []
 
 
 def _told(proxy: str, one: Measured) -> bool:
     """Of others, only if something went wrong."""
     return proxy == OURS or any(second.failed or second.broken or second.refused for second in one.seconds)
-
-
-def _of(proxy: str, watched: dict[str, Measured]) -> str:
-    return f", {proxy}" if len(watched) > 1 else ""
 
 
 def _chart(
@@ -48,7 +47,7 @@ def _chart(
     )
 
 
-def _outcomes(one: Measured, thinned: Thinned, of: str) -> str:
+def _outcomes(one: Measured, thinned: Thinned, of: str = "") -> str:
     return stacked(
         _chart(f"Requests by what became of them{of}", "a second", one, thinned),
         [
@@ -63,9 +62,17 @@ def _outcomes(one: Measured, thinned: Thinned, of: str) -> str:
 def _alone(one: Measured, thinned: Thinned) -> list[str]:
     """One proxy's charts."""
     p50, p99, late = (thinned.most(of) for of in (_ttft_p50, _ttft_p99, _late_p99))
+    asked, attempts = thinned.mean(lambda second: second.asked), thinned.more("attempts")
     events = thinned.mean(lambda second: second.events)
     found = [
-        _lines("Time to first token", "ms", one, thinned, [("p50", p50), ("p99", p99)], peaks=True),
+        _lines(
+            "Time to first token",
+            "ms",
+            one,
+            thinned,
+            [("p50", p50), ("p90", thinned.more("ttft_p90_ms")), ("p99", p99)],
+            peaks=True,
+        ),
         _lines("Lateness of events, p99", "ms", one, thinned, [("p99", late)], peaks=True),
         _lines("Events", "a second", one, thinned, [("events", events)] if any(events) else []),
     ]
@@ -76,6 +83,9 @@ def _alone(one: Measured, thinned: Thinned) -> list[str]:
             for place, name in enumerate(backends)
         ]
         found.append(stacked(_chart("Answers by backend", "a second", one, thinned), shares))
+    if any(value is not None for value in attempts):
+        drawn = [("of clients", asked), ("at backends", attempts)]
+        found.append(_lines("Requests at backends beside those of clients", "a second", one, thinned, drawn))
     for title, unit, factor, several in _taken(names([thinned])):
         drawn = [(said, _times(thinned.more(name), factor)) for name, said in several]
         found.append(_lines(title, unit, one, thinned, drawn, peaks="share" not in several[0][0]))
@@ -130,7 +140,6 @@ def _taken(known: Sequence[str]) -> list[tuple[str, str, float, list[tuple[str, 
         ("Descriptors", "", 1.0, "descriptors"),
         ("Streams open", "", 1.0, "streams"),
         ("Connections of clients", "", 1.0, "connections"),
-        ("Requests at backends", "a second", 1.0, "attempts"),
     ):
         several = [(name, _whose(name, end)) for name in known if name == end or name.endswith(f"_{end}")]
         if several:

@@ -22,7 +22,7 @@ def verdicts(judged: Sequence[Judged]) -> str:
     aims = any(one.verdict.aim for one in judged)
     rows = [
         f"<tr>{_row_head(one.verdict.what, about=one.about)}<td>{html.escape(one.verdict.measured)}</td>"
-        f"<td>{html.escape(one.verdict.bar)}</td><td>{_held(one)}</td>{_aim(one) if aims else ''}</tr>"
+        f'<td class="q">{html.escape(one.verdict.bar)}</td><td>{_held(one)}</td>{_aim(one) if aims else ""}</tr>'
         for one in sorted(judged, key=lambda one: one.holds)
     ]
     heads = _heads("what", "measured", "bar", "verdict", *(["aim", "reached"] if aims else []))
@@ -38,7 +38,7 @@ def _aim(one: Judged) -> str:
     if not one.verdict.aim:
         return "<td></td><td></td>"
     mark = pill("good", "reached") if one.verdict.reached else pill("", "not yet")
-    return f"<td>{html.escape(one.verdict.aim)}</td><td>{mark}</td>"
+    return f'<td class="q">{html.escape(one.verdict.aim)}</td><td>{mark}</td>'
 
 
 def proxies(together: Together) -> str:

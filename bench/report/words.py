@@ -46,4 +46,6 @@ def capital(text: str) -> str:
 
 def times(ratio: float) -> str:
     """A ratio as such: 0.52×, 3.18×, 26.9×."""
-    return f"{ratio:.2f}×" if 0.0995 <= ratio < 9.995 else f"{number(ratio)}×"
+    if 0.0995 <= ratio < 9.995:
+        return f"{ratio:.2f}×"
+    return f"{number(ratio)}×" if ratio >= 1 else f"{ratio:.2g}×"
