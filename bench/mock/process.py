@@ -1,4 +1,4 @@
-"""The mock as a subprocess: started, asked, and ended for certain."""
+"""The mock as a subprocess: started, asked, and ended for certain, also when whoever started it is killed."""
 
 import contextlib
 import json
@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from bench import lifeline
 from bench.mock.client import MockControl
 from bench.mock.config import MockConfig, dump
 
@@ -56,7 +57,9 @@ def mock_process(
         else:
             path = config
         command = [sys.executable, "-m", "bench", "mock", "--config", str(path)]
-        process = stack.enter_context(subprocess.Popen(wrap(command) if wrap else command, stdout=subprocess.PIPE))
+        process = stack.enter_context(
+            subprocess.Popen(wrap(command) if wrap else command, stdout=subprocess.PIPE, preexec_fn=lifeline.tie)
+        )
         stack.callback(_end, process)
         yield MockProcess(process, _ready(process))
 

@@ -1,7 +1,6 @@
 """A proxy's process: started bound to its cores, awaited, and ended for certain with all that it has started."""
 
 import contextlib
-import ctypes
 import os
 import signal
 import socket
@@ -11,12 +10,11 @@ import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from bench import lifeline
 from bench.failure import BenchError
 
 _READY_WITHIN = 20.0
 _LEAVE_WITHIN = 8.0
-_PR_SET_PDEATHSIG = 1
-_libc = ctypes.CDLL(None)
 
 
 @contextlib.contextmanager
@@ -29,7 +27,7 @@ def process(
     """
 
     def prepare() -> None:
-        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        lifeline.tie()
         if cores:
             os.sched_setaffinity(0, cores)
 

@@ -78,7 +78,8 @@ class Played(msgspec.Struct, frozen=True, kw_only=True):
     results   counts and histograms of the whole
     tallies   of the requests due in a moment, by its number and who asked: a client that is told apart, or nobody
     attempts  by moment, what each backend got
-    moments   second by second
+    moments   by second
+    clients   those that are told apart, and nobody
     took      seconds of the clock, warm-up and end included
     """
 
@@ -86,7 +87,8 @@ class Played(msgspec.Struct, frozen=True, kw_only=True):
     results: Results
     tallies: Tallies
     attempts: dict[int, dict[str, int]]
-    moments: Sequence[Moment]
+    moments: Mapping[int, Moment]
+    clients: Sequence[str]
     took: float
 
 
@@ -112,16 +114,15 @@ def of_while(
 ) -> While:
     first, last = round(since / played.grain), round(until / played.grain)
     tally, ttft = Tally(), Histogram()
-    for (moment, name), (one, times) in played.tallies.items():
-        if first <= moment < last and client in (None, name):
-            tally.add(one)
-            ttft.merge(times)
     attempts: dict[str, int] = {}
-    for moment, counts in played.attempts.items():
-        if first <= moment < last:
-            for name, count in counts.items():
-                attempts[name] = attempts.get(name, 0) + count
-    moments = [moment for moment in played.moments if since <= moment.at < until]
+    for number in range(first, last):
+        for name in played.clients if client is None else (client,):
+            if found := played.tallies.get((number, name)):
+                tally.add(found[0])
+                ttft.merge(found[1])
+        for name, count in played.attempts.get(number, {}).items():
+            attempts[name] = attempts.get(name, 0) + count
+    moments = [played.moments[at] for at in range(math.ceil(since), math.ceil(until)) if at in played.moments]
     return While(until - since, tally, ttft, attempts, moments, played.results, backend)
 
 
@@ -139,9 +140,8 @@ def wrong_bytes(results: Results) -> int:
 
 def seconds(played: Played, duration: float) -> list[Second]:
     """Every second of the scenario."""
-    moments = {moment.at: moment for moment in played.moments}
     whiles = (of_while(played, at, min(at + 1, duration)) for at in range(math.ceil(duration)))
-    return [_second(at, one, moments.get(at)) for at, one in enumerate(whiles)]
+    return [_second(at, one, played.moments.get(at)) for at, one in enumerate(whiles)]
 
 
 def _second(at: int, one: While, moment: Moment | None) -> Second:

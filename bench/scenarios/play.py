@@ -60,7 +60,7 @@ class _Run:
         self._happenings = happenings
         self._watch = watch
         self._show = show
-        self._moments: list[Moment] = []
+        self._moments: dict[int, Moment] = {}
         self._last = Glance(at=-1)
         self._errors = {"failed": 0, "broken": 0, "refused": 0}
 
@@ -84,6 +84,7 @@ class _Run:
             tallies=outcome.tallies,
             attempts=self._happenings.attempts,
             moments=self._moments,
+            clients=("", *load.apart),
             took=time.monotonic() - began,
         )
 
@@ -98,7 +99,7 @@ class _Run:
             late_p99=second.late_p99,
             vitals=vitals,
         )
-        self._moments.append(moment)
+        self._moments[second.at] = moment
         for name in self._errors:
             self._errors[name] += getattr(second, name)
         self._last = Glance(

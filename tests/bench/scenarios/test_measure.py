@@ -44,7 +44,8 @@ PLAYED = Played(
     results=results(),
     tallies=TALLIES,
     attempts={5: {"swc": 1, "frc": 0}, 15: {"frc": 1}, 16: {"frc": 1}},
-    moments=[moment(0, 60.0), moment(1, 61.0)],
+    moments={0: moment(0, 60.0), 1: moment(1, 61.0)},
+    clients=("", "a", "b"),
     took=2.0,
 )
 
