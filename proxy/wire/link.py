@@ -244,4 +244,5 @@ class Link:
             self.pump.unregister(self.fd)
             self._mask = 0
             self.fd = -1
+            self.on_idle = None  # it leads back here: a cycle would keep TLS's memory until a full collection
             self.sock.close()

@@ -1,6 +1,8 @@
 """One TLS socket in the pump: waited on by a task, driven by a relay, or idle."""
 
+import gc
 import ssl
+import weakref
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -9,7 +11,8 @@ from trio.testing import wait_all_tasks_blocked
 
 from proxy.wire.link import Link, LinkClosed, LinkTimeout
 from proxy.wire.pump import Pump
-from tests.wire.world import LATER, WITHIN, Far, Leaving, World, is_quiet, pass_time, soon, until
+from proxy.wire.server import ClientConnection
+from tests.wire.world import LATER, WITHIN, Far, Leaving, World, is_quiet, pass_time, soon, tcp_pair, until
 
 Pair = tuple[Link, Far]
 
@@ -281,3 +284,20 @@ async def test_closing_twice_is_allowed(pair: Pair, pump: Pump) -> None:
     with pytest.raises((ssl.SSLError, ConnectionError)):
         await far.receive()
     assert is_quiet(pump)
+
+
+async def test_a_closed_link_is_gone_at_once(world: World, pump: Pump) -> None:
+    """With TLS's memory: no collection of cycles is waited for, though what is overheard on it leads back to it."""
+    near, far = tcp_pair()
+    with far:
+        link = Link(pump, world.wrap(near, world.far_backend(), server=True))
+        connection = ClientConnection(link, "127.0.0.1", None)
+        connection.await_on(None)
+        link.close()
+        gone = weakref.ref(link)
+        gc.disable()
+        try:
+            del link, connection
+            assert gone() is None
+        finally:
+            gc.enable()
