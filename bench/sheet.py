@@ -47,19 +47,19 @@ nav a { text-decoration: none; } nav a:hover { text-decoration: underline; }
 .wide { overflow-x: auto; margin: .5rem 0 0; }
 table { border-collapse: collapse; width: 100%; font-size: .88rem; }
 caption { padding: 0 0 .35rem; text-align: left; color: var(--quiet); font-size: .85rem; }
+caption span { display: block; max-width: calc(100vw - 3.2rem); }
 th, td { padding: .38rem .7rem; text-align: left; vertical-align: top; border-top: 1px solid var(--line); }
-thead th { border-top: 0; color: var(--quiet); font-size: .82rem; font-weight: 600; vertical-align: bottom; }
+thead th { border-top: 0; color: var(--quiet); font-size: .93em; font-weight: 600; vertical-align: bottom; }
 tbody th { font-weight: 600; min-width: 9rem; }
-th small { color: var(--quiet); font-weight: 400; font-size: .8rem; white-space: nowrap; }
-th .about, td small { display: block; white-space: normal; color: var(--quiet); font-weight: 400; font-size: .8rem;
-  line-height: 1.35; }
+th small { color: var(--quiet); font-weight: 400; font-size: .9em; white-space: nowrap; }
+th .about, td small { display: block; color: var(--quiet); font-weight: 400; font-size: .9em; line-height: 1.35; }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
-td i { font-style: normal; font-size: .8rem; color: var(--quiet); }
+td i { font-style: normal; font-size: .9em; color: var(--quiet); }
 td.q { white-space: nowrap; }
 td.us { background: color-mix(in srgb, var(--accent) 7%, transparent); }
 tr.head th { padding-top: .9rem; color: var(--accent); font-weight: 650; }
 tr.head small { margin-left: .5rem; }
-.pill { display: inline-block; padding: 0 .6rem; border-radius: 1rem; font-size: .84rem; font-weight: 600;
+.pill { display: inline-block; padding: 0 .6rem; border-radius: 1rem; font-size: .95em; font-weight: 600;
   white-space: nowrap; background: var(--none-back); color: var(--quiet); }
 .pill.good { background: var(--good-back); color: var(--good); }
 .pill.bad { background: var(--bad-back); color: var(--bad); }
@@ -71,19 +71,20 @@ details { margin: .8rem 0 0; } summary { cursor: pointer; color: var(--accent); 
   body { padding: 1rem .7rem 3rem; } section { padding: .9rem .8rem 1rem; border-radius: .5rem; }
   h1 { font-size: 1.35rem; } .tiles { grid-template-columns: 1fr 1fr; gap: .5rem; } .tiles dd { font-size: 1.25rem; }
   .facts { grid-template-columns: 1fr; gap: 0; } .facts dd { margin-bottom: .4rem; }
-  th, td { padding: .35rem .5rem; }
+  th, td { padding: .35rem .5rem; } td:not(.n) { min-width: 7rem; }
 }
 @page { size: A4; margin: 14mm 12mm; }
 @media print {
-  :root { color-scheme: light; --page: #fff; --card: #fff; --line: #ccc; --text: #000; --quiet: #444; --accent: #0b5cad;
+  :root { font-size: 12.5px; color-scheme: light;
+    --page: #fff; --card: #fff; --line: #ccc; --text: #000; --quiet: #444; --accent: #0b5cad;
     --good: #126030; --bad: #a01818;
     --good-back: #e2f4e8; --bad-back: #fde5e3; --none-back: #eceff3; }
   body { padding: 0; max-width: none; font-size: 10pt; } nav, summary { display: none; }
   section { padding: 0; border: 0; margin-top: 1.6rem; }
-  h1, h2, h3, caption { break-after: avoid; } tr, figure, .tiles { break-inside: avoid; }
+  h1, h2, h3, caption, h2 + p { break-after: avoid; } tr, figure, .tiles { break-inside: avoid; }
   thead { display: table-header-group; }
-  .wide { overflow: visible; } table { font-size: 8.2pt; }
-  th, td { padding: .22rem .4rem; } td.n, th.n { white-space: normal; }
+  .wide { overflow: visible; } table { font-size: 7.4pt; }
+  th, td { padding: .2rem .35rem; } td.n i { display: block; } caption span { max-width: none; }
   tbody th { min-width: 0; } .charts { grid-template-columns: 1fr 1fr; gap: .8rem 1rem; }
   .pill { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
 }
@@ -105,7 +106,7 @@ def table(caption: str, heads: Sequence[str], rows: Sequence[str]) -> str:
     """`heads` and `rows` are markup: cells of the head, and whole rows of the body."""
     return (
         f'<div class="wide" role="region" tabindex="0" aria-label="{html.escape(caption, quote=True)}"><table>'
-        f"<caption>{html.escape(caption)}</caption><thead><tr>{''.join(heads)}</tr></thead>"
+        f"<caption><span>{html.escape(caption)}</span></caption><thead><tr>{''.join(heads)}</tr></thead>"
         f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
 

@@ -51,8 +51,10 @@ STYLE = """
   list-style: none; margin: 0.25rem 0 0; padding: 0; }
 .plot .key svg { width: 1.9em; height: 0.8em; margin-right: 0.35em; vertical-align: -0.05em; }
 @media (max-width: 40rem) {
-  .plot svg.chart { font-size: 16.5px; }
-  .plot text.name, .plot text.value { font-size: 16.5px; }
+  .plot svg.chart, .plot text.name, .plot text.value { font-size: 16.5px; }
+}
+@media print {
+  .plot svg.chart, .plot text.name, .plot text.value { font-size: 15px; }
 }
 """
 """What a page with charts puts into its style sheet once."""

@@ -11,7 +11,7 @@ from bench.plot.looks import Look, mark
 from bench.plot.scale import compact
 
 _LEFT, _RIGHT, _ROW, _AXIS = 22, 22, 38, 24
-_LETTERS = 52  # of a name, and no more
+_LETTERS = 42  # of a name, and no more
 _STEPS = (1.05, 1.1, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 100.0, 1e4)  # how far an axis goes, either way
 _FEW = 6  # rows that are not worth two columns
 
@@ -51,7 +51,9 @@ def _axis(end: float, height: float) -> str:
         at = _x(value, end)
         kind = "axis" if value == 1 else "rule"
         found.append(f'<line class="{kind}" x1="{at:.1f}" x2="{at:.1f}" y1="4" y2="{height - _AXIS}"/>')
-        found.append(f'<text x="{at:.1f}" y="{height - 8}" text-anchor="middle">{compact(value)}×</text>')
+        anchor = "start" if value < 1 / math.sqrt(end) else "end" if value > math.sqrt(end) else "middle"
+        edge = {"start": 0.0, "end": float(WIDTH)}.get(anchor, at)
+        found.append(f'<text x="{edge:.1f}" y="{height - 8}" text-anchor="{anchor}">{compact(value)}×</text>')
     return "".join(found)
 
 

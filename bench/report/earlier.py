@@ -89,27 +89,35 @@ def _machines(runs: Together) -> set[str]:
 
 
 def _pairs(before: Together, now: Together) -> Iterator[Change]:
+    """Not judged yet."""
     for case in now.cases:
         earlier = before.case(case.key)
-        if earlier is None:
-            continue
-        for proxy in case.measured:
-            for name in case.figures:
-                one = figure(name)
-                was, became = earlier.middle(proxy, name), case.middle(proxy, name)
-                if one.better is Better.NEITHER or was is None or became is None:
-                    continue
-                beside = _beside(before, now, earlier, case, proxy, one)
-                yield Change(
-                    case=case,
-                    proxy=proxy,
-                    figure=one,
-                    before=was,
-                    now=became,
-                    beside=beside,
-                    difference=difference(_logs(earlier, proxy, one, beside), _logs(case, proxy, one, beside)),
-                    became=Became.UNKNOWN,
-                )
+        if earlier is not None:
+            judged = [one for one in map(figure, case.figures) if one.better is not Better.NEITHER]
+            for proxy in case.measured:
+                for one in judged:
+                    found = _pair(earlier, case, proxy, one, _beside(before, now, earlier, case, proxy, one))
+                    if found is not None:
+                        yield found
+
+
+def _pair(earlier: Case, case: Case, proxy: str, one: Figure, beside: tuple[str, ...]) -> Change | None:
+    before, now = earlier.middle(proxy, one.name), case.middle(proxy, one.name)
+    if before is None or now is None:
+        return None
+    same = earlier.title == case.title
+    logs = (_logs(whose, proxy, one, beside) for whose in (earlier, case))
+    return Change(
+        case=case,
+        proxy=proxy,
+        figure=one,
+        before=before,
+        now=now,
+        beside=beside,
+        difference=difference(*logs) if same else None,
+        became=Became.UNKNOWN,
+        why="" if same else f"another job then: {earlier.title}",
+    )
 
 
 def _beside(before: Together, now: Together, earlier: Case, case: Case, proxy: str, one: Figure) -> tuple[str, ...]:
@@ -151,7 +159,7 @@ def _judged(change: Change, real: bool, *, alike: bool) -> Change:
     found = change.difference
     alone = change.figure.of_speed and not change.beside
     if found is None:
-        return msgspec.structs.replace(change, why=f"fewer than {FEWEST} repeats")
+        return msgspec.structs.replace(change, why=change.why or f"fewer than {FEWEST} repeats")
     if alone and not alike:
         return msgspec.structs.replace(change, why="another machine, and no proxy to compare with")
     worse = (found.change > 0) is (change.figure.better is Better.LESS)

@@ -21,11 +21,12 @@ def verdicts(judged: Sequence[Judged]) -> str:
     """What was missed first."""
     aims = any(one.verdict.aim for one in judged)
     rows = [
-        f"<tr>{_row_head(one.verdict.what, about=one.about)}<td>{html.escape(one.verdict.measured)}</td>"
-        f'<td class="q">{html.escape(one.verdict.bar)}</td><td>{_held(one)}</td>{_aim(one) if aims else ""}</tr>'
+        f"<tr>{_row_head(one.verdict.what, about=one.about)}<td>{_held(one)}</td>"
+        f'<td>{html.escape(one.verdict.measured)}</td><td class="q">{html.escape(one.verdict.bar)}</td>'
+        f"{_aim(one) if aims else ''}</tr>"
         for one in sorted(judged, key=lambda one: one.holds)
     ]
-    heads = _heads("what", "measured", "bar", "verdict", *(["aim", "reached"] if aims else []))
+    heads = _heads("what", "verdict", "measured", "bar", *(["aim", "reached"] if aims else []))
     return table(f"Bars that must hold{', and aims beyond them' if aims else ''}", heads, rows)
 
 
@@ -107,8 +108,8 @@ def changes(found: Sequence[Change]) -> str:
             f'<td class="n">{number(middle.median * one.figure.factor)}{_repeats(middle.repeats)}</td>'
             for middle in (one.before, one.now)
         )
-        rows.append(f"<tr>{what}{values}{_change(one)}<td>{_became(one)}</td></tr>")
-    heads = [*_heads("figure", numbers=("before", "now", "change")), *_heads("compared with", "verdict")]
+        rows.append(f"<tr>{what}<td>{_became(one)}</td>{values}{_change(one)}</tr>")
+    heads = [*_heads("figure", "verdict", numbers=("before", "now", "change")), *_heads("compared with")]
     return table("Medians before and now; the change, and the range that it lies in with 95 %", heads, rows)
 
 
@@ -117,7 +118,7 @@ def _repeats(count: int) -> str:
 
 
 def _change(one: Change) -> str:
-    beside = html.escape(f"that of {listed(one.beside)}, in the same run" if one.beside else "itself")
+    beside = html.escape(f"that of {listed(one.beside)}" if one.beside else "itself")
     if one.difference is None or one.ratio is None:
         return f"{_DASH}<td>{beside}</td>"
     low, high = (percent(ratio) for ratio in one.span)

@@ -89,6 +89,14 @@ def test_with_few_repeats_nothing_can_be_told() -> None:
     assert one.ratio is None
 
 
+def test_another_job_tells_nothing() -> None:
+    before, now = run({"penstock": [10.0] * 3}), run({"penstock": [99.0] * 3})
+    (measured, *others) = now.measured
+    now = msgspec.structs.replace(now, measured=(msgspec.structs.replace(measured, title="eight thousand"), *others))
+    one = found(before, now)
+    assert (one.became, one.why) == (Became.UNKNOWN, "another job then: s")
+
+
 def test_another_machine_tells_nothing_of_costs_without_a_peer_of_the_same_version() -> None:
     before, now = {"penstock": [10.0] * 3, "nginx": [5.0] * 3}, {"penstock": [30.0] * 3, "nginx": [5.0] * 3}
     assert became(run(before), run(now, machine=OTHER)) is Became.WORSE
