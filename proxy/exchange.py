@@ -9,7 +9,6 @@ is released and one record is written: that is `_close`.
 
 import logging
 import time
-from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -33,7 +32,7 @@ from proxy.record.record import CredentialUsed, End, Record, Tokens, timestamp
 from proxy.refusal import OF_STORED_STATE, Reason, Refused
 from proxy.stored_exchange.serve import serve_kept, serve_stored
 from proxy.wire.http1 import RequestHead, response_head
-from proxy.wire.server import ClientConnection, ClientGone
+from proxy.wire.server import ClientConnection, ClientGone, RequestBody
 
 if TYPE_CHECKING:
     from proxy.worker import Worker
@@ -53,10 +52,9 @@ class Exchange:
     """One request and its answer. `head` is None where not even that could be read."""
 
     __slots__ = (
-        "_admission", "_buffered", "_form", "_slot", "began", "body", "charged", "client", "connection", "estimate",
-        "forwarding", "head", "keep_alive", "model", "note", "principal", "record", "request", "served", "stream_body",
-        "target",
-        "view", "worker",
+        "_admission", "_buffered", "_form", "_slot", "_streamed", "began", "body", "charged", "client", "connection",
+        "estimate", "forwarding", "head", "keep_alive", "model", "note", "principal", "record", "request", "served",
+        "stream_body", "target", "view", "worker",
     )  # fmt: skip
 
     def __init__(self, worker: "Worker", connection: ClientConnection, head: RequestHead | None) -> None:
@@ -78,6 +76,7 @@ class Exchange:
         self.target: Target
         self.request: Request | None = None
         self._form: Form | None = None
+        self._streamed: RequestBody | None = None
         self.began = time.monotonic()
         self._buffered = 0
         self._admission: Admission | None = None
@@ -300,7 +299,8 @@ class Exchange:
     async def _collect(self, head: RequestHead) -> bytes:
         parts = []
         size = 0
-        async for part in self.connection.body_parts(head, self.view.bounds):
+        coming = RequestBody(head)
+        while part := await self.connection.next_part(coming, self.view.bounds):
             size += len(part)
             if head.chunked:
                 if size > self.view.bounds.json_body:
@@ -309,12 +309,14 @@ class Exchange:
             parts.append(part)
         return b"".join(parts)
 
-    async def body_parts(self) -> AsyncIterator[bytes]:
-        """The body of a request that streams it, counted as it comes. Raises `Refused`, `ClientGone`."""
-        assert self.head is not None
-        async for part in self.connection.body_parts(self.head, self.view.bounds):
-            self.record.bytes_in += len(part)
-            yield part
+    async def next_part(self) -> bytes:
+        """The next part of a body that streams, counted; empty at its end. Raises `Refused`, `ClientGone`."""
+        if self._streamed is None:
+            assert self.head is not None
+            self._streamed = RequestBody(self.head)
+        part = await self.connection.next_part(self._streamed, self.view.bounds)
+        self.record.bytes_in += len(part)
+        return part
 
     def let_go(self) -> None:
         """The answer has begun: what only an attempt needs is not kept for as long as the stream lasts."""

@@ -455,7 +455,7 @@ class Forwarding:
         return Asking(
             connection=exchange.connection if self._side is None else self._side,
             request=self._request(candidate, pool, credential),
-            parts=exchange.body_parts if exchange.stream_body else None,
+            parts=exchange.next_part if exchange.stream_body else None,
             chunked=head.chunked,
             again=exchange.target.operation.inference and not exchange.stream_body,
             bounds=bounds,

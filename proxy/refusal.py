@@ -256,7 +256,8 @@ class _Body(msgspec.Struct):
     error: _Error
 
 
-class _Event(msgspec.Struct, tag="error"):
+class _Event(msgspec.Struct):
+    type: str
     code: str
     message: str
     param: None = None
@@ -264,7 +265,7 @@ class _Event(msgspec.Struct, tag="error"):
 
 def error_event(code: str, message: str) -> bytes:
     """The data of an error event on the Responses surface: `{"type": "error", "code": …, "message": …}`."""
-    return msgspec.json.encode(_Event(code, message))
+    return msgspec.json.encode(_Event("error", code, message))
 
 
 def error_body(code: str, message: str) -> bytes:

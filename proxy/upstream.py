@@ -5,8 +5,7 @@ decided elsewhere.
 """
 
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 import msgspec
@@ -177,14 +176,14 @@ class Unwatched:
 class Asking(msgspec.Struct):
     """What a backend is sent, and how long it may take.
 
-    `parts` streams an opaque body after `request`. `again`: it may be sent a second time, though the first may have
-    been taken; never with `parts`. `until` is the monotonic time at which an answer has begun or nobody waits for it.
-    `sent` is called before the first byte goes out.
+    `parts` gives an opaque body that streams after `request`, part by part, and an empty part at its end. `again`: it
+    may be sent a second time, though the first may have been taken; never with `parts`. `until` is the monotonic time
+    at which an answer has begun or nobody waits for it. `sent` is called before the first byte goes out.
     """
 
     connection: Waiting
     request: bytes
-    parts: Callable[[], AsyncIterator[bytes]] | None
+    parts: Callable[[], Awaitable[bytes]] | None
     chunked: bool
     again: bool
     bounds: Bounds
@@ -244,9 +243,8 @@ async def _send_parts(link: BackendLink, asking: Asking) -> None:
     """Pass an opaque body on as it comes, framed anew."""
     assert asking.parts is not None
     idle = asking.bounds.body_idle
-    async with aclosing(asking.parts()) as parts:  # type: ignore[type-var]
-        async for part in parts:
-            await link.send(chunk(part) if asking.chunked else part, time.monotonic() + idle)
+    while part := await asking.parts():
+        await link.send(chunk(part) if asking.chunked else part, time.monotonic() + idle)
     if asking.chunked:
         await link.send(LAST_CHUNK, time.monotonic() + idle)
 

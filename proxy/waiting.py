@@ -14,13 +14,17 @@ from proxy.routing.candidate import Key
 from proxy.routing.queue import QueueFull, Ticket, Turns
 
 
-class Waiter(Ticket, eq=False, weakref=False, kw_only=True):
+class Waiter(Ticket):
     """A ticket, and the task that holds it."""
 
-    woken: trio.Event
-    key: Key | None = None
-    error: Exception | None = None
-    why: str = "timed_out"
+    __slots__ = ("error", "key", "why", "woken")
+
+    def __init__(self, client: str, priority: int, keys: tuple[Key, ...], give_up: float) -> None:
+        super().__init__(client, priority, keys, give_up)
+        self.woken = trio.Event()
+        self.key: Key | None = None
+        self.error: Exception | None = None
+        self.why = "timed_out"
 
     def wake(self, why: str) -> None:
         self.why = why
@@ -60,7 +64,7 @@ class WaitingRoom:
         give_up = self._turns.give_up(keys, until, waited, self._now())
         if give_up is None:
             return None
-        return Waiter(client=client, priority=priority, keys=keys, give_up=give_up, woken=trio.Event())
+        return Waiter(client, priority, keys, give_up)
 
     async def wait(self, waiter: Waiter) -> Key | None:
         """Wait for a deployment; None if there was none. What it returns is to be followed by `over`.

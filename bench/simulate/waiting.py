@@ -10,12 +10,24 @@ from proxy.routing.candidate import Key
 from proxy.routing.queue import QueueFull, Ticket, Turns
 
 
-class Waiter(Ticket, eq=False, weakref=False, kw_only=True):
+class Waiter(Ticket):
     """`resume` hears, after `arguments`, of the deployment whose turn it is, or None: there was none."""
 
-    resume: Callable[..., None]
-    arguments: tuple[object, ...]
-    over: bool = False
+    __slots__ = ("arguments", "over", "resume")
+
+    def __init__(
+        self,
+        client: str,
+        priority: int,
+        keys: tuple[Key, ...],
+        give_up: float,
+        resume: Callable[..., None],
+        arguments: tuple[object, ...],
+    ) -> None:
+        super().__init__(client, priority, keys, give_up)
+        self.resume = resume
+        self.arguments = arguments
+        self.over = False
 
 
 class Room:
@@ -41,7 +53,7 @@ class Room:
         give_up = self._turns.give_up(keys, until, waited, self._clock.now)
         if give_up is None:
             return None
-        return Waiter(client=client, priority=priority, keys=keys, give_up=give_up, resume=resume, arguments=arguments)
+        return Waiter(client, priority, keys, give_up, resume, arguments)
 
     def wait(self, waiter: Waiter) -> None:
         try:

@@ -16,6 +16,7 @@ from collections.abc import Iterable
 import msgspec
 
 from proxy.config.structs import Client, Issuer
+from proxy.frozen import Frozen
 from proxy.identity import key as form
 from proxy.identity.certificate import CertificateFacts, matches
 from proxy.identity.known import AskKeys, ClientKey, Known, Undecided
@@ -47,7 +48,7 @@ class Presented(msgspec.Struct):
         return self.certificate.thumbprint if self.certificate is not None else None
 
 
-class _Named(msgspec.Struct, frozen=True):
+class _Named(Frozen, frozen=True):
     """A token that was verified: whom it names, until when, with which of its issuer's keys, for which certificate."""
 
     principal: Principal

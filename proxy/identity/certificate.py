@@ -6,14 +6,14 @@ by attribute in the order of RFC 4514.
 
 import hashlib
 
-import msgspec
 from cryptography import x509
 
 from proxy.config.structs import CertificateMatch
+from proxy.frozen import Frozen
 from proxy.refusal import Reason
 
 
-class CertificateFacts(msgspec.Struct, frozen=True):
+class CertificateFacts(Frozen, frozen=True):
     """`thumbprint` is `sha256:` and hex over the DER form; names are in RFC 4514 form, the serial in hex.
 
     `chain` is the verified path in DER, leaf first; `root` the thumbprint of its end. `expires` is the Unix time at

@@ -9,8 +9,6 @@ range come by member, not in order. A backend that pads its JSON with blanks doe
 
 import re
 
-import msgspec
-
 _TEXT_MEMBERS: dict[str, tuple[str, ...]] = {
     "chat.completions": ("content", "arguments", "refusal"),
     "completions": ("text",),
@@ -107,19 +105,3 @@ def has_usage(buf: bytearray, start: int, end: int) -> int:
                 return found.end()
         at = buf.rfind(b'"usage"', start, at)
     return -1
-
-
-class _UsageOnly(msgspec.Struct):
-    choices: list[msgspec.Raw]
-    usage: dict[str, msgspec.Raw]
-
-
-_decode_usage_only = msgspec.json.Decoder(_UsageOnly).decode
-
-
-def is_usage_only(data: bytes | bytearray) -> bool:
-    """Whether an event of chat or completions is the one that `include_usage` adds: no choices, and usage."""
-    try:
-        return not _decode_usage_only(data).choices
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return False

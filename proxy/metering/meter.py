@@ -6,8 +6,8 @@ Exact where the backend reports usage; where it does not, or the stream is cut s
 
 import zlib
 
-from proxy.metering.event import delta_text, has_usage, is_usage_only
-from proxy.metering.usage import UsageTail, usage_of, usage_of_event
+from proxy.metering.event import delta_text, has_usage
+from proxy.metering.usage import UsageTail, is_usage_only, usage_of, usage_of_event
 from proxy.record.record import Tokens
 
 KEPT_TEXT = 64 << 10

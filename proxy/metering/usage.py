@@ -70,10 +70,16 @@ class _AnyEvent(msgspec.Struct):
     response: Any = None
 
 
+class _UsageOnly(msgspec.Struct):
+    choices: list[msgspec.Raw]
+    usage: dict[str, msgspec.Raw]
+
+
 _decode_answer = msgspec.json.Decoder(_Answer).decode
 _decode_any_answer = msgspec.json.Decoder(_AnyAnswer).decode
 _decode_event = msgspec.json.Decoder(_Event).decode
 _decode_any_event = msgspec.json.Decoder(_AnyEvent).decode
+_decode_usage_only = msgspec.json.Decoder(_UsageOnly).decode
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
@@ -103,6 +109,14 @@ def usage_of_event(operation: str, data: bytes | bytearray) -> Tokens | None:
     if event.type not in _FINAL or event.response is None or event.response.usage is None:
         return None
     return _tokens(event.response.usage)
+
+
+def is_usage_only(data: bytes | bytearray) -> bool:
+    """Whether an event of chat or completions is the one that `include_usage` adds: no choices, and usage."""
+    try:
+        return not _decode_usage_only(data).choices
+    except _UNREADABLE:
+        return False
 
 
 def _tokens(usage: _Usage) -> Tokens | None:

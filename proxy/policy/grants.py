@@ -6,9 +6,8 @@ nearest and what it failed at.
 
 from collections.abc import Iterable, Mapping, Sequence
 
-import msgspec
-
 from proxy.config.structs import Backend, Client, Model
+from proxy.frozen import Frozen
 from proxy.identity.principal import Principal
 from proxy.policy.operations import Operation
 from proxy.policy.request import Request
@@ -23,7 +22,7 @@ _NONE: Mapping[str, Sequence[str]] = {}
 _NOT_NAMED = "This client may not use this operation: a grant must name it."
 
 
-class Verdict(msgspec.Struct, frozen=True):
+class Verdict(Frozen, frozen=True):
     """How one grant took a request. `miss` is None if it allows it."""
 
     grant: str

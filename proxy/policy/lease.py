@@ -13,9 +13,8 @@ machine's monotonic time.
 
 from collections.abc import Mapping
 
-import msgspec
-
 from proxy.config.structs import Limits
+from proxy.frozen import Frozen
 from proxy.policy.budget import Ask, Denied, Granted, Recall, Return
 from proxy.policy.window import SPAN, ends
 
@@ -28,7 +27,7 @@ _BUDGETS = ("requests_per_minute", "tokens_per_minute", "concurrent_requests")
 _TRY_LATER = 1.0  # s: when a slot will be free, nobody knows
 
 
-class Denial(msgspec.Struct, frozen=True):
+class Denial(Frozen, frozen=True):
     """Why a request is not admitted. `budget` is the name of the limit; `never`: no waiting helps."""
 
     budget: str
@@ -36,7 +35,7 @@ class Denial(msgspec.Struct, frozen=True):
     never: bool = False
 
 
-class Shortage(msgspec.Struct, frozen=True):
+class Shortage(Frozen, frozen=True):
     """The share of `budget` does not suffice: `ask` is to be sent, if there is one; or it is `denied`; or wait."""
 
     budget: str

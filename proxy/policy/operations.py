@@ -113,7 +113,7 @@ class Target(msgspec.Struct):
     api_version: str = ""
     ids: tuple[tuple[str, str], ...] = ()
     path: str = ""
-    forwarded: dict[str, str] = msgspec.field(default_factory=dict)
+    forwarded: dict[str, str] = {}
 
     def forward(self, deployment: str) -> str:
         """The target for a backend's `deployment`, in origin form (RFC 9112 section 3.2.1)."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from proxy.frozen import Frozen
 from proxy.policy import references
 from proxy.policy.operations import Operation, Target
 from proxy.policy.references import Name, objects
@@ -34,7 +35,7 @@ _OLD_LIMIT_BEFORE = "2024-09-01"
 """The version of the API that brought `max_completion_tokens`, which reasoning models insist on."""
 
 
-class State(msgspec.Struct, frozen=True):
+class State(Frozen, frozen=True):
     """What a body has to do with stored state: the things it `names`, and whether its answer is kept."""
 
     names: tuple[Name, ...]

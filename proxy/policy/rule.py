@@ -6,9 +6,8 @@ field that a grant failed at says how near it came. Pure.
 
 from fnmatch import fnmatchcase
 
-import msgspec
-
 from proxy.config.structs import Grant
+from proxy.frozen import Frozen
 from proxy.identity.principal import Principal
 from proxy.policy.operations import OPERATIONS, STATELESS, Operation
 from proxy.policy.request import Request
@@ -23,7 +22,7 @@ _KINDS = ("tools", "images", "audio")
 _SHOWN = 200
 
 
-class Miss(msgspec.Struct, frozen=True):
+class Miss(Frozen, frozen=True):
     """Why a grant does not allow a request.
 
     `field` is the grant's key that decided. `found` is the exact fact, for records and explanations. `message` tells an

@@ -2,15 +2,14 @@
 
 from collections.abc import Callable, Container, Iterable
 
-import msgspec
-
 from proxy.config.structs import Breaker as Settings
+from proxy.frozen import Frozen
 from proxy.routing.breaker import PROBE_FOR, Breaker, State, Unavailable
 from proxy.routing.candidate import Key
 from proxy.routing.outcome import Outcome
 
 
-class Change(msgspec.Struct, frozen=True):
+class Change(Frozen, frozen=True):
     """A deployment became unavailable, or available again. `until` is monotonic.
 
     `state` is closed, open, half_open (a probe is under way, until then at most), throttled or misconfigured. `asked`:
@@ -25,7 +24,7 @@ class Change(msgspec.Struct, frozen=True):
     asked: float = 0.0
 
 
-class Standing(msgspec.Struct, frozen=True):
+class Standing(Frozen, frozen=True):
     """How a deployment stands, for people to see."""
 
     backend: str

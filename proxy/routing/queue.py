@@ -15,8 +15,6 @@ from collections import deque
 from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
-import msgspec
-
 from proxy.config.structs import Queueing
 from proxy.routing.breaker import Unavailable
 from proxy.routing.breakers import Breakers
@@ -26,14 +24,17 @@ INTERACTIVE, BATCH = 0, 1
 _WINDOW_AT_MOST = 64
 
 
-class Ticket(msgspec.Struct, eq=False, weakref=False):
+class Ticket:
     """One who waits: for any of `keys`, the best first, until `give_up`."""
 
-    client: str
-    priority: int
-    keys: tuple[Key, ...]
-    waits: bool = False
-    give_up: float = math.inf
+    __slots__ = ("client", "give_up", "keys", "priority", "waits")
+
+    def __init__(self, client: str, priority: int, keys: tuple[Key, ...], give_up: float = math.inf) -> None:
+        self.client = client
+        self.priority = priority
+        self.keys = keys
+        self.give_up = give_up
+        self.waits = False
 
 
 class QueueFull(Exception):

@@ -67,7 +67,7 @@ from proxy.supervisor.status import Overview
 from proxy.supervisor.store.database import StoreError
 from proxy.supervisor.workers import WorkerProcess
 from proxy.wire.tls import backend_contexts, server_context
-from proxy.worker import raise_descriptor_limit
+from proxy.worker_process import raise_descriptor_limit
 
 _FIRST_CREDENTIALS = 3.0
 _FIRST_CERTIFICATES = 30.0

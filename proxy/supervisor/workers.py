@@ -160,8 +160,8 @@ class WorkerProcess:
         listening = [sock.fileno() for sock in self._sockets]
         return await trio.lowlevel.open_process(
             [
-                sys.executable, "-m", "proxy.worker", "--index", str(self.index), "--channel", str(theirs.fileno()),
-                "--listen", ",".join(map(str, listening)), "--journal", str(journal),
+                sys.executable, "-m", "proxy.worker_process", "--index", str(self.index),
+                "--channel", str(theirs.fileno()), "--listen", ",".join(map(str, listening)), "--journal", str(journal),
             ],
             pass_fds=[theirs.fileno(), *listening],
             stdin=subprocess.DEVNULL,

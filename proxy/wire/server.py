@@ -6,7 +6,7 @@ follows cannot be told from a body.
 
 import select
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Protocol
 
 import trio
@@ -36,6 +36,17 @@ class Awaited(Protocol):
 
     def fail(self, error: Exception) -> None:
         """Let the task go on with `error`."""
+
+
+class RequestBody:
+    """A request's body as it is read: `left` of a known length, or chunks. `taken` is its size so far, in bytes."""
+
+    __slots__ = ("decoder", "left", "taken")
+
+    def __init__(self, head: RequestHead) -> None:
+        self.decoder = ChunkDecoder() if head.chunked else None
+        self.left = head.length
+        self.taken = 0
 
 
 class ClientConnection:
@@ -133,34 +144,35 @@ class ClientConnection:
         del inbox[:length]
         return body
 
-    async def body_parts(self, head: RequestHead, bounds: Bounds) -> AsyncIterator[bytes]:
-        """The request's body, in the parts it comes in. Raises `Refused`, `ClientGone`."""
-        if head.chunked:
-            decoder = ChunkDecoder()
-            total = 0
-            while not decoder.complete:
-                if not self._inbox:
-                    await self._more(bounds)
-                try:
-                    ranges, stop = decoder.feed(self._inbox, 0, len(self._inbox))
-                except ChunkError as error:
-                    raise Refused(Reason.BAD_FRAMING, f"chunked body: {error}") from None
-                part = b"".join([self._inbox[start:end] for start, end in ranges])
-                del self._inbox[:stop]
-                total += len(part)
-                if total > bounds.body:
-                    raise Refused(Reason.BODY_TOO_LARGE, "chunked body")
-                if part:
-                    yield part
-            return
-        left = head.length
-        while left:
+    async def next_part(self, body: RequestBody, bounds: Bounds) -> bytes:
+        """The next part of a request's body, as it comes; empty at its end. Raises `Refused`, `ClientGone`."""
+        if body.decoder is not None:
+            return await self._next_chunks(body, body.decoder, bounds)
+        if not body.left:
+            return b""
+        if not self._inbox:
+            await self._more(bounds)
+        part = bytes(self._inbox[: body.left])
+        del self._inbox[: body.left]
+        body.left -= len(part)
+        return part
+
+    async def _next_chunks(self, body: RequestBody, decoder: ChunkDecoder, bounds: Bounds) -> bytes:
+        while not decoder.complete:
             if not self._inbox:
                 await self._more(bounds)
-            part = bytes(self._inbox[:left])
-            del self._inbox[:left]
-            left -= len(part)
-            yield part
+            try:
+                ranges, stop = decoder.feed(self._inbox, 0, len(self._inbox))
+            except ChunkError as error:
+                raise Refused(Reason.BAD_FRAMING, f"chunked body: {error}") from None
+            part = b"".join([self._inbox[start:end] for start, end in ranges])
+            del self._inbox[:stop]
+            body.taken += len(part)
+            if body.taken > bounds.body:
+                raise Refused(Reason.BODY_TOO_LARGE, "chunked body")
+            if part:
+                return part
+        return b""
 
     async def _more(self, bounds: Bounds) -> None:
         try:

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.metering.event import delta_text, has_usage, is_usage_only
+from proxy.metering.event import delta_text, has_usage
+from proxy.metering.usage import is_usage_only
 
 USAGE = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
 

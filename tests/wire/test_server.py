@@ -9,7 +9,7 @@ from proxy.refusal import Reason, Refused
 from proxy.wire.chunks import LAST_CHUNK, chunk
 from proxy.wire.http1 import RequestHead
 from proxy.wire.link import Link, LinkClosed
-from proxy.wire.server import ClientConnection, ClientGone
+from proxy.wire.server import ClientConnection, ClientGone, RequestBody
 from tests.wire.world import WITHIN, Far, Leaving, World, is_quiet, pass_time, soon
 
 BOUNDS = Bounds()
@@ -33,7 +33,10 @@ class Talk:
 
     async def body(self, head: RequestHead, bounds: Bounds = BOUNDS) -> bytes:
         with trio.fail_after(WITHIN):
-            return b"".join([part async for part in self.connection.body_parts(head, bounds)])
+            coming, parts = RequestBody(head), []
+            while part := await self.connection.next_part(coming, bounds):
+                parts.append(part)
+            return b"".join(parts)
 
     async def refusal(self, bounds: Bounds = BOUNDS) -> Reason:
         """Why the next head is refused."""
