@@ -31,9 +31,12 @@ def check(ladders: Ladders, units: int) -> tuple[Checked, ...]:
     ]
     weights = {(month, of): sum(demand.rates(of)) * demand.grown(month) for month, of in there}
     found = []
-    for number in range(min(_HOURS, len(there))):
+    for number in range(_HOURS):
+        if not there:
+            break
         month, of = uniform.choices(there, [weights[one] for one in there])[0]
-        there.remove((month, of))
+        rate = weights[month, of]
+        there = [one for one in there if abs(weights[one] - rate) > _NEAR * rate]  # another load, next time
         run = simulated(ladders, units, month, of, f"{ladders.plan.seed} check {number}")
         found.append(Checked(month, of, hour(ladders, units, month, of), run))
     return tuple(found)

@@ -1,17 +1,17 @@
 """Levels of load, and what happens between them: an hour is read off from the two levels that it lies between.
 
 Who asks differs from hour to hour: hours in which the same ones ask for the same shares are of one kind, and each kind
-has a ladder of its own. Levels are where something changes: where the units are full, where the quotas are, and the
-same for a burst. Between two, what comes to each place a second changes in proportion.
+has a ladder of its own. Levels are where something changes: where the units are full, or the quotas are, where clients
+are at their limits, and the same for a burst. Between two, what comes to each place a second changes in proportion.
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
 from bench.plan import deployments, stretch
-from bench.plan.demand import Demand
+from bench.plan.demand import Asker, Demand
 from bench.plan.stretch import Stretch
 from bench.plan.structs import HOURS_A_WEEK, Plan
 
@@ -117,7 +117,8 @@ class Ladders:
         grown = [demand.grown(month) for month in range(plan.months)]
         rates = [sum(demand.rates(hour)) for hour in hours]
         low, high = min(rates) * min(grown), max(rates) * max(grown)
-        wanted = [level for full in self._full(units, self.kinds[kind]) for level in (0.8 * full, full, 1.25 * full)]
+        full = [*self._full(units, self.kinds[kind]), *self._limited(self.kinds[kind])]
+        wanted = [level for at in full for level in (0.8 * at, at, 1.25 * at)]
         if demand.bursts is not None:
             wanted += [level / demand.bursts.times for level in wanted[1::3]]
         levels = [low]
@@ -128,6 +129,15 @@ class Ladders:
             levels.append(high)
         return _filled(levels)
 
+    def _limited(self, kind: Kind) -> Iterator[float]:
+        """Requests a second, of all, at which a client is at its limit."""
+        for asker, share in zip(self.demand.askers, kind.shares, strict=True):
+            limits = asker.limits
+            if share > _NOTHING and limits.tokens_per_minute:
+                yield limits.tokens_per_minute / 60 / (asker.means.prompt + _most(asker)) / share
+            if share > _NOTHING and limits.requests_per_minute:
+                yield limits.requests_per_minute / 60 / share
+
     def _full(self, units: int, kind: Kind) -> list[float]:
         """Requests a second at which the units are full, and at which each of the standard quotas is as well."""
         plan, askers = self.plan, self.demand.askers
@@ -135,9 +145,8 @@ class Ladders:
         work = tokens = requests = 0.0
         for asker, share in zip(askers, kind.shares, strict=True):
             means = asker.means
-            most = sum(size.most or means.completion for size in asker.sizes) / len(asker.sizes)
             work += share * deployments.work(unit, means.prompt, means.cached, means.completion)
-            tokens += share * (means.prompt + most)
+            tokens += share * (means.prompt + _most(asker))
         found = []
         if units:
             requests = units * unit.tokens_per_minute / 60 / work
@@ -150,6 +159,11 @@ class Ladders:
             requests += min(limits)
             found.append(requests)
         return found
+
+
+def _most(asker: Asker) -> float:
+    """What is expected of a completion, in tokens."""
+    return sum(size.most or asker.means.completion for size in asker.sizes) / len(asker.sizes)
 
 
 def _filled(levels: list[float]) -> list[float]:

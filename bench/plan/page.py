@@ -198,9 +198,18 @@ def _rows(caption: str, heads: Sequence[str], rows: Iterator[list[str]]) -> str:
 
 
 def _table(caption: str, heads: Sequence[str], rows: Iterator[list[str]]) -> str:
-    head = [f"<th>{html.escape(name)}</th>" for name in heads]
-    body = [f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in rows]
-    return table(caption, head, body)
+    cells = list(rows)
+    plain = [any(row[at][:1].isalpha() for row in cells) for at in range(len(heads))]
+    head = [f"<th{_side(words)}>{html.escape(name)}</th>" for name, words in zip(heads, plain, strict=True)]
+    body = [
+        "".join(f"<td{_side(words)}>{html.escape(cell)}</td>" for cell, words in zip(row, plain, strict=True))
+        for row in cells
+    ]
+    return table(caption, head, [f"<tr>{row}</tr>" for row in body])
+
+
+def _side(words: bool) -> str:
+    return "" if words else ' class="n"'
 
 
 # Charts.
@@ -221,8 +230,10 @@ def _unit_charts(found: Planned) -> Iterator[str]:
         )
         for name, (colour, of) in costs.items()
     ]
-    chosen = Point(found.chosen.units, found.chosen.cost / months)
-    drawn.append(Curve("chosen", [chosen], Look(colour="bad", mark="diamond")))
+    units, cost = float(found.chosen.units), found.chosen.cost / months
+    drawn.append(
+        Curve("chosen", [Point(units, cost)], Look(colour="c4", mark="diamond", dash="2 3"), [Point(units, 0)])
+    )
     missed = [Point(one.units, one.cost / months) for one in found.looked_at if not one.holds]
     if missed:
         drawn.append(Curve("the service does not hold", missed, Look(colour="worse", mark="cross")))

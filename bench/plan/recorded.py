@@ -89,14 +89,16 @@ def recorded(plan: Plan, name: str) -> Demand:
     path, model = Path(name), plan.workload.model
     clients: dict[str, _Client] = {}
     uneven, uniform = _Unevenness(), random.Random(f"{plan.seed} recorded")
-    first, last, others = float("inf"), float("-inf"), 0
+    first, last, others, refused = float("inf"), float("-inf"), 0, 0
     for line, at in _lines(path):
         first, last = min(first, at), max(last, at)
         if line.model != model:
             others += 1
             continue
-        if line.decision != "allowed" and line.status not in _SENT:
-            continue
+        if line.decision != "allowed":
+            if line.status not in _SENT:
+                continue
+            refused += 1
         name = line.client or "nobody"
         if name not in clients and len(clients) >= _CLIENTS:
             name = _OTHERS
@@ -117,7 +119,10 @@ def recorded(plan: Plan, name: str) -> Demand:
         _asker(name, client, configured.get(name), seen, tuple(client.sizes or sizes))
         for name, client in sorted(clients.items())
     )
-    return Demand(askers, plan.workload.growth, None, uneven.value(), tuple(_notes(path, first, last, missing, others)))
+    notes = [*_notes(path, first, last, missing, others)]
+    if refused:
+        notes.append(f"{refused} requests were refused for want of room: each counts, also one that came again.")
+    return Demand(askers, plan.workload.growth, None, uneven.value(), tuple(notes))
 
 
 def _asker(name: str, client: _Client, configured: Client | None, seen: list[float], sizes: tuple[Size, ...]) -> Asker:

@@ -8,10 +8,10 @@ from bench.plan.costs import Costed
 from bench.plan.demand import Demand
 from bench.plan.structs import HOURS_A_WEEK, Plan
 
-_COARSE = 5
+_COARSE = 4
 _AT_MOST = 18
 """Numbers of units that are looked at."""
-_MATTERS = 0.004  # of the cost: chance makes as much of a difference
+_MATTERS = 0.006  # of the cost: chance makes as much of a difference
 _SPARE = 1.6  # times what the busiest hour's average asks for: beyond that, nothing is gained
 
 

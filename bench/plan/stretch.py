@@ -37,7 +37,7 @@ REQUESTS, PROMPT, COMPLETION, CACHED = range(4)
 LIMITED, REFUSED = "over its client's limit", "refused"
 """Where requests end that no deployment serves."""
 
-_WARM = 70.0  # s: quotas are by the minute
+_WARM = 60.0  # s: quotas are by the minute
 _AFTER = 30.0  # s, that a burst is felt for
 _LAST = 5.0  # s, that are asked and not counted
 _LEAST, _MOST = 60.0, 900.0  # s, that are counted: whole minutes, since limits may be spent at a minute's beginning
@@ -228,7 +228,8 @@ class _Gateway:
         for segment in self._segments:
             slots = list(accumulate(self._slots(segment.lasts)))
             times = []
-            for _ in range(round(total * segment.times * segment.lasts)):
+            least = 1 if segment.counts else 0  # however little is asked for, something is known of it
+            for _ in range(max(least, round(total * segment.times * segment.lasts))):
                 slot = min(bisect_left(slots, uniform.random() * slots[-1]), len(slots) - 1)
                 times.append(since + (slot + uniform.random()) * segment.lasts / len(slots))
             found += [(at, segment.counts) for at in sorted(times)]

@@ -118,6 +118,13 @@ def test_units_that_are_full_do_what_they_do(monkeypatch: pytest.MonkeyPatch) ->
     assert 0.6 < sum(found.spilled) < 0.75, "of three requests a second, they do one"
 
 
+def test_what_is_hardly_ever_asked_for_is_accounted_for() -> None:
+    plan = tiny(requests_per_day=0.5, months=1)
+    month = costed(Ladders(plan, synthetic(plan)), 0).months[0]
+    assert month.clients[0].requests == pytest.approx(0.5 * 730 / 24)
+    assert month.spilled == pytest.approx(1.0)
+
+
 def test_batch_waits_while_interactive_is_served() -> None:
     """On units that are too few for both, and nothing else."""
     clients = (Client(name="web"), Client(name="job", limits=Limits(priority="batch")))
