@@ -51,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     mock.set_defaults(run=_mock)
     _add_load(commands)
     _add_compare(commands)
+    _add_peers(commands)
     faults = _command(
         commands, "faults", "measure what happens when things break", "python -m bench faults --what disconnects,killed"
     )
@@ -146,6 +147,20 @@ def _add_compare(commands: "_Commands") -> None:
     where.add_argument("--json", type=Path, metavar="FILE", help="store everything that was measured in it")
     where.add_argument("--out", type=Path, metavar="FOLDER", help="the same as run.json in it, and the tables")
     compare.set_defaults(run=_compare)
+
+
+def _add_peers(commands: "_Commands") -> None:
+    peers = _command(
+        commands,
+        "peers",
+        "list the proxies to compare with and what each lacks, install them without root, try them",
+        "python -m bench peers --install haproxy,envoy,litellm --try haproxy,envoy",
+    )
+    add = peers.add_argument
+    add("--install", type=_names, default=(), metavar="LIST", help="peers to install into the cache, or all")
+    add("--try", dest="trial", type=_names, default=(), metavar="LIST", help="peers to ask before a mock, or all")
+    add("--streams", type=_positive, default=4, metavar="N", help="of each that is tried (default: 4)")
+    peers.set_defaults(run=_peers)
 
 
 def _add_scenarios(commands: "_Commands", name: str, does: str, example: str, family: str | None) -> None:
@@ -278,6 +293,20 @@ def _compare(arguments: argparse.Namespace) -> int:
             lasting=arguments.seconds,
             output=arguments.json,
             folder=arguments.out,
+        )
+    )
+
+
+def _peers(arguments: argparse.Namespace) -> int:
+    from bench.peers.command import Options, run
+    from bench.peers.known import PEERS
+
+    known = tuple(PEERS)
+    return run(
+        Options(
+            install=_known(arguments.install, known),
+            trial=_known(arguments.trial, known),
+            streams=arguments.streams,
         )
     )
 

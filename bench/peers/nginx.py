@@ -1,13 +1,13 @@
 """nginx: client certificates verified, no buffering, kept-alive and verified TLS upstream, an access log."""
 
 import contextlib
-import shutil
-import subprocess
 from collections.abc import Iterator
 
-from bench.failure import BenchError
-from bench.peers.peer import Peer, Place, Progress, Running, mutual_tls
+from bench.peers.install import Debian
+from bench.peers.peer import NO_GATEWAY, Peer, Place, Running, mutual_tls
 from bench.peers.process import await_ready, free_ports, listening, process
+
+_NGINX = Debian("nginx", ("nginx",))
 
 
 def nginx_config(place: Place, port: int) -> str:
@@ -17,11 +17,10 @@ def nginx_config(place: Place, port: int) -> str:
     server = pki.pairs["server"]
     return f"""
 worker_processes {place.workers};
-worker_rlimit_nofile 65536;
 daemon off;
 pid {folder}/nginx.pid;
 error_log {folder}/nginx-error.log;
-events {{ worker_connections 20000; }}
+events {{ worker_connections 16384; }}
 http {{
     access_log {folder}/nginx-access.log;
     client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
@@ -67,32 +66,23 @@ def _start(place: Place) -> Iterator[Running]:
     config = place.folder / "nginx.conf"
     config.write_text(nginx_config(place, port))
     log = place.folder / "nginx.log"
-    with process([_program(), "-p", str(place.folder), "-c", str(config)], log, cores=place.cores) as pid:
+    errors = place.folder / "nginx-error.log"
+    command = [str(_NGINX.path()), "-p", str(place.folder), "-c", str(config), "-e", str(errors)]
+    with process(command, log, cores=place.cores, environment=_NGINX.environment) as pid:
         await_ready(listening(port), pid, log)
         yield Running(pid=pid, access=mutual_tls(place.pki, port), folder=place.folder)
 
 
-def _program() -> str:
-    path = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
-    if path is None:
-        raise BenchError("nginx is not installed: apt-get install nginx-light, or your system's package of it")
-    return path
-
-
 def _version() -> str:
-    found = subprocess.run([_program(), "-v"], capture_output=True, text=True, check=True).stderr
-    return found.strip().rpartition("/")[2]
-
-
-def _install(_progress: Progress) -> None:
-    _program()
+    return _NGINX.says("-v").rpartition("/")[2]
 
 
 NGINX = Peer(
     name="nginx",
-    about="nginx, proxy_buffering off",
+    about="a web server's proxy, in C; proxy_buffering off",
+    lacks=NO_GATEWAY,
     workers=(1, 2),
     version=_version,
-    install=_install,
+    install=_NGINX.install,
     start=_start,
 )

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -23,11 +24,15 @@ def process(
 ) -> Iterator[int]:
     """Run a proxy, its output in `log`; its pid. It ends whatever happens, also should the bench be killed.
 
-    `cores`: what it and all its processes are bound to; none: any. `environment` is added to the bench's own.
+    `cores`: what it and all its processes are bound to; none: any. `environment` is added to the bench's own. It may
+    open as many descriptors as the hard limit allows.
     """
+
+    _, descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)
 
     def prepare() -> None:
         lifeline.tie()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
         if cores:
             os.sched_setaffinity(0, cores)
 
