@@ -11,6 +11,7 @@ from bench.plot.scale import Even, Logarithmic, Scale, compact
 
 _STRIP = 16  # above the values, where the bands are named
 _A_LETTER = 6.0  # about its width
+_AT_MOST = 1.6  # times that, on a narrow screen
 _MOST = 1e15
 
 
@@ -167,7 +168,9 @@ def _marks(chart: Chart, frame: Frame) -> list[str]:
         width = _A_LETTER * len(band.what)
         at = min(left + 4, WIDTH - width)
         if band.what not in named and at >= free:
-            found.append(f'<text class="what" x="{at:.1f}" y="{TOP - 4}">{html.escape(band.what)}</text>')
+            last = left + 4 + width * _AT_MOST > WIDTH
+            place = f'x="{WIDTH - 1}" text-anchor="end"' if last else f'x="{at:.1f}"'
+            found.append(f'<text class="what" {place} y="{TOP - 4}">{html.escape(band.what)}</text>')
             free = at + width
             named.add(band.what)
     return found

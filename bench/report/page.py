@@ -126,7 +126,7 @@ def _comparison(now: Together) -> _Section | None:
 def _disturbed(now: Together) -> str:
     """Where others had the machine, which makes figures worth less."""
     found = [
-        f"{case.name}, {proxy}: {most:.0%}"
+        f"{case.name}, {proxy}: {most * 100:.0f} %"
         for case in now.cases
         for proxy, middle in ((name, case.middle(name, "share_of_others")) for name in case.measured)
         if middle is not None and (most := middle.most) > _NOISY

@@ -89,6 +89,15 @@ def test_a_run_second_by_second_has_its_faults_marked() -> None:
     assert any("p99: " in title for title in titles)
 
 
+def test_where_others_had_the_machine_is_said() -> None:
+    run = comparison(repeats=1)
+    (first, *others) = run.measured
+    noisy = msgspec.structs.replace(first, figures=first.figures | {"share_of_others": 0.4})
+    text = page(lay([msgspec.structs.replace(run, measured=(noisy, *others))]))
+    assert "events, 400 streams, penstock: 40 %." in text
+    assert "noisy" not in page(lay([run]))
+
+
 def test_half_an_hour_is_thinned_and_says_so() -> None:
     text = page(lay([played(duration=1800)]))
     assert "highest of each 8 s" in text
