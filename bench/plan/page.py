@@ -3,9 +3,9 @@
 import html
 from collections.abc import Callable, Iterator, Sequence
 
-from bench.plan.costs import Costed, Month, Share
+from bench.plan.costs import Costed, Month, Share, unit_price
 from bench.plan.plan import Planned
-from bench.plan.structs import HOURS_A_WEEK
+from bench.plan.structs import HOURS_A_MONTH, HOURS_A_WEEK
 from bench.plot import Band, Chart, Curve, Look, Plane, Point, Series, curves, lines, stacked
 from bench.sheet import document, pill, table
 
@@ -24,6 +24,7 @@ def markdown(found: Planned) -> str:
         _rows("Where tokens were served, all months", _SHARE_HEADS, _shares(found, lambda month: month.places))
     )
     parts.append(_rows("What clients cost, all months", _CLIENT_HEADS, _clients(found)))
+    parts.append(_rows("What tenants cost, all months", _TENANT_HEADS, _tenants(found)))
     if found.checked:
         parts.append(_rows("Hours between the levels, as read off / as run", _CHECK_HEADS, _checks(found)))
     return "\n\n".join(parts) + "\n"
@@ -40,7 +41,7 @@ def page(found: Planned, about: str) -> str:
         ("spilled over", f"{_percent(_mean(chosen, lambda month: month.spilled))}", "of tokens"),
         ("refused", f"{_percent(_mean(chosen, lambda month: month.refused))}", "of requests"),
         ("utilisation", f"{_percent(_mean(chosen, lambda month: month.utilisation))}", "of the units"),
-        ("first token p50 / p99", f"{_seconds(last.first_p50)} / {_seconds(last.first_p99)}", "last month"),
+        ("first token, p99", _seconds(last.first_p99), "last month"),
     ]
     tops = "".join(f"<div><dt>{name}</dt><dd>{value} <small>{unit}</small></dd></div>" for name, value, unit in tiles)
     told = "".join(f"<p>{html.escape(note)}</p>" for note in (plan.story, *notes(found)) if note)
@@ -56,6 +57,7 @@ def page(found: Planned, about: str) -> str:
         f"{_table('By month', _MONTH_HEADS, _months(found))}</section>"
         f"<section><h2>Who and where</h2>"
         f"{_table('Clients, all months', _CLIENT_HEADS, _clients(found))}"
+        f"{_table('Tenants, all months', _TENANT_HEADS, _tenants(found))}"
         f"{_table('Deployments, all months', _SHARE_HEADS, _shares(found, lambda month: month.places))}</section>"
         f"<section><h2>How far this is from the truth</h2><p>{html.escape(_deviation(found))}</p>"
         f"{_table('Hours between the levels, as read off / as run', _CHECK_HEADS, _checks(found))}</section>",
@@ -88,6 +90,11 @@ def notes(found: Planned) -> Iterator[str]:
     if provisioned.reservation_per_month is not None:
         unit += f", {provisioned.reservation_per_month:g} a month reserved; the cheaper of the two is counted"
     yield f"A unit: {unit}. A month is 730 hours; units are there in all of them."
+    hourly, counted = provisioned.price_per_hour * HOURS_A_MONTH, unit_price(plan)
+    if found.chosen.units and counted < hourly:
+        bought = found.chosen.units
+        instead = f"{_money(bought * hourly)} a month instead of {_money(bought * counted)}"
+        yield f"By the hour, these units would be {instead}."
     yield from found.demand.notes
     yield (
         f"{found.simulated:,} requests in {found.stretches} stretches went through the gateway's routing, queue and "
@@ -116,6 +123,7 @@ _MONTH_HEADS = (
 )  # fmt: skip
 _SHARE_HEADS = ("where", "requests", "prompt, million", "completion, million", "cached, million", "cost")
 _CLIENT_HEADS = ("client", "tenant", "requests", "prompt, million", "completion, million", "cost", "share")
+_TENANT_HEADS = ("tenant", "clients", "tokens, million", "cost", "share")
 _CHECK_HEADS = ("month", "hour", "requests/s", "spilled", "refused", "utilisation", "by tokens, an hour", "first p99")
 
 
@@ -174,6 +182,16 @@ def _clients(found: Planned) -> Iterator[list[str]]:
     for asker, one in zip(found.demand.askers, _summed(found, lambda month: month.clients), strict=True):
         cost = [_money(one.cost), _percent(one.cost / total)]
         yield [one.name, asker.tenant, f"{one.requests:,.0f}", *_millions(one), *cost]
+
+
+def _tenants(found: Planned) -> Iterator[list[str]]:
+    total, tenants = found.chosen.cost or 1.0, dict[str, list[Share]]()
+    for asker, one in zip(found.demand.askers, _summed(found, lambda month: month.clients), strict=True):
+        tenants.setdefault(asker.tenant, []).append(one)
+    for tenant, mine in tenants.items():
+        cost = sum(one.cost for one in mine)
+        tokens = f"{sum(one.tokens for one in mine):,.1f}"
+        yield [tenant, f"{len(mine)}", tokens, _money(cost), _percent(cost / total)]
 
 
 def _checks(found: Planned) -> Iterator[list[str]]:
