@@ -108,7 +108,7 @@ BARS: tuple[Bar, ...] = (
     Bar(
         phase="growth",
         figure="cpu_us_per_event",
-        title="CPU per SSE event at one rate over 400, 1,000 and 4,000 streams",
+        title="CPU per SSE event at one rate over ever more streams",
         against=Against.STREAMS,
         limit=1.25,
         aim=1.0,

@@ -50,7 +50,7 @@ class Comparison:
         repeats = 1 if phase.once else self._plan.repeat
         for repeat in range(repeats):
             for case in phase.cases:
-                for proxy in self._proxies(phase):
+                for proxy in self._proxies(phase) if not (repeat and phase.peers_once) else (OURS,):
                     _progress(f"{name}{_which(case)}: {proxy}, {repeat + 1} of {repeats}")
                     about = Measured(
                         scenario=name,

@@ -56,11 +56,7 @@ def values(bar: Bar, measured: Sequence[Measured]) -> list[Value]:
 
 
 def _values(bar: Bar, measured: Sequence[Measured]) -> Iterator[Value]:
-    about = [
-        one
-        for one in measured
-        if one.scenario == bar.phase and bar.figure in one.figures and (not bar.streams or one.streams in bar.streams)
-    ]
+    about = _about(bar, measured)
     ours = [one for one in about if one.proxy == OURS]
     match bar.against:
         case Against.NOTHING:
@@ -78,6 +74,15 @@ def _values(bar: Bar, measured: Sequence[Measured]) -> Iterator[Value]:
         case _:
             theirs = {_place(one): one for one in about if one.proxy == bar.other}
             yield from (_compared(bar, one, theirs[_place(one)]) for one in ours if _place(one) in theirs)
+
+
+def _about(bar: Bar, measured: Sequence[Measured]) -> list[Measured]:
+    """What has the figure that a bar is about."""
+    return [
+        one
+        for one in measured
+        if one.scenario == bar.phase and bar.figure in one.figures and (not bar.streams or one.streams in bar.streams)
+    ]
 
 
 def _place(one: Measured) -> tuple[int, int, int]:
@@ -108,7 +113,7 @@ def verdict(bar: Bar, measured: Sequence[Measured]) -> Verdict | None:
     middle = median(each)
     return Verdict(
         what=bar.what,
-        measured=_measured(bar, middle, each, sum(one.noisy for one in found)),
+        measured=_measured(bar, middle, each, sum(one.noisy for one in found)) + _of_streams(bar, measured),
         bar=bar.demanded(bar.limit),
         holds=bar.allows(middle, bar.limit),
         aim="" if bar.aim is None else bar.demanded(bar.aim),
@@ -121,6 +126,14 @@ def _measured(bar: Bar, middle: float, each: list[float], disturbed: int) -> str
     if len(each) > 1:
         said += f" ({bar.said(min(each))} – {bar.said(max(each))})"
     return said + (f"; {disturbed} of {len(each)} noisy" if disturbed else "")
+
+
+def _of_streams(bar: Bar, measured: Sequence[Measured]) -> str:
+    """Which counts are compared, where that is what a bar is about."""
+    if bar.against is not Against.STREAMS:
+        return ""
+    counts = sorted({one.streams for one in _about(bar, measured)})
+    return f"; {', '.join(f'{count:,}' for count in counts)} streams"
 
 
 def verdicts(measured: Sequence[Measured]) -> tuple[Verdict, ...]:

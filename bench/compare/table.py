@@ -7,6 +7,8 @@ from bench.compare.bars import OURS, quantity, unit
 from bench.compare.judge import errors, failure, noisy
 from bench.report.stored import Measured, Stored, Verdict
 
+_KEPT = 0.95
+"""The share of a rate from which on it was kept."""
 _TITLES = {
     "cpu_us_per_event": "**CPU per SSE event**",
     "cpu_us_per_request": "**CPU per plain request**",
@@ -106,6 +108,12 @@ def _said(measured: Sequence[Measured], columns: Sequence[str]) -> Iterator[str]
             yield f"**{proxy} failed**: {said}"
         for said in dict.fromkeys(said for one in theirs if (said := errors(one))):
             yield f"**{proxy}, not every answer was right**: {said}"
+        for one in theirs:
+            if (share := one.figures.get("share_of_rate", 1.0)) < _KEPT:
+                yield (
+                    f"{proxy}{_which(one.streams, one.workers)}: {100 * share:.0f} % of the events that were to come "
+                    "came; where that is the mock's core, choose fewer --events-per-second."
+                )
         disturbed = [one.figures["share_of_others"] for one in theirs if noisy(one)]
         if disturbed:
             yield (

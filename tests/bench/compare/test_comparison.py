@@ -93,6 +93,12 @@ def test_what_is_broken_off_is_stored_and_says_so(comparison: Comparison, tmp_pa
     assert all(verdict.holds for verdict in read(tmp_path / "run.json").verdicts)
 
 
+def test_what_takes_long_is_repeated_for_the_gateway_alone(comparison: Comparison) -> None:
+    phase = Phase(title="", cases=(Case(measure=_measure, seconds=0),), peers_once=True)
+    comparison.measure("growth", phase)
+    assert [(one.repeat, one.proxy) for one in comparison.stored.measured] == [(0, OURS), (0, "nginx"), (1, OURS)]
+
+
 def _interrupt(_scene: Scene, _case: Case) -> Found:
     raise KeyboardInterrupt
 

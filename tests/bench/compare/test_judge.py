@@ -79,6 +79,13 @@ def test_how_much_cheaper_is_a_least() -> None:
     assert (judged.measured, judged.bar, judged.holds, judged.reached) == ("20 ×", "≥ 15 ×", True, False)
 
 
+def test_growth_says_between_what() -> None:
+    growth = Bar(phase="plain", figure="x_ms", title="x", against=Against.STREAMS, limit=1.25, streams=(400, 4000))
+    judged = verdict(growth, [one("penstock", v, streams=s) for v, s in ((10.0, 400), (11.0, 4000), (50.0, 50))])
+    assert judged is not None
+    assert judged.measured == "1.1 ×; 400, 4,000 streams"
+
+
 def test_noise_is_told_and_kept() -> None:
     measured = [one("penstock", 20), one("nginx", 10, others=0.4), one("penstock", 40, 1), one("nginx", 10, 1)]
     assert [noisy(each) for each in measured] == [False, True, False, False]

@@ -38,6 +38,14 @@ def test_who_failed_and_what_was_noisy_is_said() -> None:
     assert "penstock: noisy in 1 of 1; others took up to 30 % of a core meanwhile." in text
 
 
+def test_a_rate_that_was_not_kept_is_said() -> None:
+    text = phase_table(
+        [one("penstock", 0, share_of_rate=0.5), one("nginx", 0, share_of_rate=0.99)], ["penstock", "nginx"]
+    )
+    assert "penstock, 400 streams: 50 % of the events that were to come came" in text
+    assert "nginx, 400 streams: 99 %" not in text
+
+
 def test_all_of_it_comes_from_what_was_stored() -> None:
     measured = (one("penstock", 0, cpu_us_per_event=12.0, errors=0), one("nginx", 0, cpu_us_per_event=10.0))
     stored = Stored(
