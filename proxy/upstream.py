@@ -236,6 +236,8 @@ async def _ask(link: BackendLink, pool: Pool, asking: Asking) -> Answer:
         raise
     finally:
         connection.await_on(None)
+    if not link.used:
+        link.release_room()  # tickets come with the first answer
     return Answer(head, rest, link, pool)
 
 

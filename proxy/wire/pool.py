@@ -5,6 +5,7 @@ was alive at the last turn. Bounded in number, idle time and age; TLS sessions a
 from the configuration and from nothing else. Who opens connections ahead of need is `proxy.wire.warm`.
 """
 
+import contextlib
 import random
 import socket
 import ssl
@@ -17,7 +18,7 @@ from proxy.config.address import dialled
 from proxy.config.structs import Backend
 from proxy.messages import ForwardProxy
 from proxy.wire.dial import Dialer
-from proxy.wire.link import Link, LinkClosed, LinkTimeout
+from proxy.wire.link import GONE, Link, LinkClosed, LinkTimeout
 from proxy.wire.pump import Pump
 from proxy.wire.resolve import Addresses
 from proxy.wire.warmth import Warmth
@@ -45,6 +46,13 @@ class BackendLink(Link):
         super().__init__(pump, sock)
         self.opened = self.idle_since = pump.now
         self.used = 0
+
+    def release_room(self) -> None:
+        """Free what OpenSSL holds ready to write with, 16 KiB, from when it has read a session ticket until the next
+        write: a write of nothing is one, and sends nothing (SSL_write_ex(3)).
+        """
+        with contextlib.suppress(*GONE):
+            self.tls.write(b"")
 
 
 class Pool:

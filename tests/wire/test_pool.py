@@ -108,6 +108,15 @@ async def test_a_connection_is_used_again(host: BackendHost, pool: Pool) -> None
     await answered(host, link)
     pool.give_back(link)
     assert link.used == 2
+
+
+async def test_room_to_write_is_released_by_sending_nothing(host: BackendHost, pool: Pool) -> None:
+    link = await pool.connect(WITHIN)
+    await answered(host, link)  # tickets came with it
+    link.release_room()
+    await answered(host, link)
+    link.close()
+    link.release_room()
     assert host.accepted == 1
 
 
