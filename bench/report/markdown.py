@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from bench.report.earlier import Became, Change, subject
 from bench.report.figures import Better, figure
 from bench.report.page import heading
-from bench.report.together import OURS, Case, Judged, Together
+from bench.report.together import OURS, Case, Judged, Together, disturbed
 from bench.report.words import capital, listed, number, percent, times
 
 _SPECIAL = "\\`*_[]<>|"
@@ -112,6 +112,8 @@ def _notes(now: Together) -> str:
     lines = []
     if len(now.names) > 1 and OURS in now.names:
         lines.append(f"Medians (least–most); × is how many times {OURS}’s, by pairs measured next to each other.\n")
+    if said := disturbed(now):
+        lines.append(f"{escaped(said)}\n")
     for proxy in now.proxies:
         if proxy.lacks or proxy.version:
             lacks = f": lacks {escaped(', '.join(proxy.lacks))}" if proxy.lacks else ""

@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from bench.report import charts, seconds, tables
 from bench.report.earlier import Became, Change, subject
 from bench.report.stored import Stored
-from bench.report.together import CONTROL, DIRECT, OURS, Case, Together
+from bench.report.together import CONTROL, DIRECT, OURS, Case, Together, disturbed
 from bench.report.words import capital, listed
 from bench.sheet import document, pill
 
 _MOST_DRAWN = 40  # cases with charts of their own
-_NOISY = 0.10  # of a core that others may take while something is measured
-_FEW = 8
 
 READING = (
     "A value is the median over all repeats, with the least and the most of them. A ratio is the median of ratios of "
@@ -125,17 +123,8 @@ def _comparison(now: Together) -> _Section | None:
 
 def _disturbed(now: Together) -> str:
     """Where others had the machine, which makes figures worth less."""
-    found = [
-        f"{case.name}, {proxy}: {most * 100:.0f} %"
-        for case in now.cases
-        for proxy, middle in ((name, case.middle(name, "share_of_others")) for name in case.measured)
-        if middle is not None and (most := middle.most) > _NOISY
-    ]
-    if not found:
-        return ""
-    few = "; ".join(found[:_FEW]) + (f"; and {len(found) - _FEW} more" if len(found) > _FEW else "")
-    said = f"Others took up to so much of a core meanwhile: {few}. Run it again."
-    return f"<p>{pill('bad', 'noisy')} {html.escape(said)}</p>"
+    said = disturbed(now)
+    return f"<p>{pill('bad', 'noisy')} {html.escape(said)}</p>" if said else ""
 
 
 def _is_one_of_many(case: Case, now: Together) -> bool:
@@ -153,12 +142,13 @@ def _cases(now: Together) -> list[_Section]:
     for number, case in enumerate(now.cases):
         distributions = charts.distributions(case)
         drawn = "".join(charts.percentiles(name, each, now) for name, each in distributions.items())
-        drawn += "".join(seconds.over_time(case, now))
+        drawn += (over_time := "".join(seconds.over_time(case, now)))
         if drawn and len(found) < _MOST_DRAWN:
             story = f"<p>{html.escape(case.story)}</p>" if case.story else ""
             values = f"<details><summary>Latencies as a table</summary>{tables.percentiles(distributions)}</details>"
             which = f", {case.which}" if _is_one_of_many(case, now) else ""
-            body = f"<p>{html.escape(case.name)}</p>{story}{_grid(drawn)}{values if distributions else ''}"
+            first = ", second by second its first repeat" if over_time and case.repeated else ""
+            body = f"<p>{html.escape(case.name)}{first}</p>{story}{_grid(drawn)}{values if distributions else ''}"
             found.append((f"case-{number}", f"{capital(case.title)}{which}", body))
     return found
 

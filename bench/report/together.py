@@ -17,6 +17,11 @@ from bench.report.words import clean
 OURS, DIRECT, CONTROL = "penstock", "direct", "control"
 """What the report is about; no proxy at all; a program that only holds connections."""
 
+NOISY = 0.10
+"""The share of a core that others may take while something is measured."""
+
+_NAMED = 8
+
 
 class Place(NamedTuple):
     """Where something was measured: those of one place were measured next to each other."""
@@ -63,6 +68,10 @@ class Case(msgspec.Struct, frozen=True):
     def story(self) -> str:
         """What it is about; empty where that is not said."""
         return next((one.story for places in self.measured.values() for one in places.values() if one.story), "")
+
+    @property
+    def repeated(self) -> bool:
+        return any(len(places) > 1 for places in self.measured.values())
 
     @property
     def figures(self) -> list[str]:
@@ -150,6 +159,19 @@ def lay(runs: Sequence[Stored]) -> Together:
             for key, measured in cases.items()
         ),
     )
+
+
+def disturbed(together: Together) -> str:
+    """Where others had the machine meanwhile, which makes figures worth less, in a sentence; empty where nobody had."""
+    found = [
+        f"{case.name}, {proxy}: {middle.most * 100:.0f} %"
+        for case in together.cases
+        for proxy in case.measured
+        if (middle := case.middle(proxy, "share_of_others")) is not None and middle.most > NOISY
+    ]
+    more = f"; and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+    few = "; ".join(found[:_NAMED]) + more
+    return f"Others took up to so much of a core meanwhile: {few}. Run it again." if found else ""
 
 
 def _proxies(runs: Iterable[Stored]) -> tuple[Proxy, ...]:
