@@ -98,7 +98,8 @@ def notes(found: Planned) -> Iterator[str]:
     yield from found.demand.notes
     yield (
         f"{found.simulated:,} requests in {found.stretches} stretches went through the gateway's routing, queue and "
-        f"limits; every hour of {plan.months} months is read off from them. {_deviation(found)}"
+        f"limits; every hour of {plan.months} months is read off from them. A stretch has about a thousand: what "
+        f"befalls fewer than one in a thousand is not told from nothing. {_deviation(found)}"
     )
 
 
@@ -131,7 +132,7 @@ def _units(found: Planned) -> Iterator[list[str]]:
     months = found.plan.months
     for one in found.looked_at:
         worst = max((month.first_p99 for month in one.months if month.first_p99 is not None), default=None)
-        mark = " (chosen)" if one is found.chosen else ""
+        mark = (" (chosen)" if one.holds else " (refuses least)") if one is found.chosen else ""
         yield [
             f"{one.units}{mark}",
             _money(one.cost / months),
