@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     _Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 _PHASES = "plain, queued, events, handshake, latency, growth, memory, workers, ttft, soak1000"
+_KINDS = "plain, streams, embeddings, handshakes"
+_ARRIVALS = "closed, constant, poisson, ramp, step"
 _FAULTS = "disconnects, slow, head, middle, killed"
 
 
@@ -104,22 +106,35 @@ def _add_load(commands: "_Commands") -> None:
         "--key turbine-7.key --mode streams --connections 100 --tokens 200 --interval 25",
     )
     add = load.add_argument
-    add("--url", required=True, help="https://HOST:PORT")
-    add("--root", type=Path, required=True, metavar="FILE", help="the root that vouches for the server")
-    add("--mode", choices=("plain", "streams", "handshakes"), required=True)
+    add("--url", required=True, help="https://HOST:PORT, or http://HOST:PORT")
+    add("--root", type=Path, metavar="FILE", help="the root that vouches for the server")
+    what = load.add_mutually_exclusive_group(required=True)
+    what.add_argument("--mode", dest="mix", type=_mode, metavar="KIND", help=f"of {_KINDS}")
+    what.add_argument("--mix", type=_mix, metavar="KIND=SHARE,…", help="of these, such as streams=70,plain=30")
     add("--certificate", type=Path, metavar="FILE", help="the client's certificate, with its chain")
     add("--key", type=Path, metavar="FILE", help="its key")
     add("--api-key", metavar="KEY", help="sent in the api-key header")
+    add("--token", metavar="TOKEN", help="sent as bearer token")
+    add("--identities", type=Path, metavar="FILE", help="many who ask, as TOML or JSON; see bench.load.roster")
     add("--model", default="gpt-4o", help="what is asked for (default: gpt-4o)")
-    add("--connections", type=_positive, default=16, metavar="N", help="default: 16")
+    add("--connections", type=_positive, default=16, metavar="N", help="default: 16; with arrivals, at most so many")
     add("--rate", type=_amount, default=0.0, metavar="R", help="requests a second, whatever comes back (open loop)")
+    add("--arrivals", choices=_ARRIVALS.split(", "), help="default: closed, or constant where there is a rate")
+    add("--to", type=_amount, default=0.0, metavar="R", help="the rate at the end of a ramp, or after a step")
+    add("--replay", type=Path, metavar="LOG", help="requests as an access log or the audit log has them")
+    add("--speed", type=_amount, default=1.0, metavar="X", help="of the replay (default: 1)")
     add("--seconds", type=_amount, default=10.0, metavar="S", help="measured time (default: 10)")
     add("--ramp", type=_amount, default=1.0, metavar="S", help="time over which connections are opened (default: 1)")
-    add("--tokens", type=_positive, default=16, metavar="N", help="of each answer (default: 16)")
+    add("--prompt", type=_sizes, default=(228, 228), metavar="N[-M]", help="bytes of each prompt (default: 228)")
+    add("--tokens", type=_sizes, default=(16, 16), metavar="N[-M]", help="of each answer (default: 16)")
     add("--interval", type=_amount, default=0.0, metavar="MS", help="the mock's time between tokens, for lateness")
-    add("--leave-share", type=_share, default=0.0, metavar="SHARE", help="of connections that leave in mid-stream")
-    add("--leave-after", type=_positive, default=10, metavar="N", help="events after which they do (default: 10)")
+    add("--leave-share", type=_share, default=0.0, metavar="SHARE", help="of streams, left in mid-stream")
+    add("--leave-after", type=_positive, default=10, metavar="N", help="events after which they are (default: 10)")
+    add("--slow-share", type=_share, default=0.0, metavar="SHARE", help="of requests, read slowly")
+    add("--slow-rate", type=_rate, default=4000.0, metavar="B", help="bytes a second that these read (default: 4000)")
     add("--never-read", type=_count, default=0, metavar="N", help="further connections that ask and never read")
+    add("--processes", type=_positive, default=1, metavar="N", help="that share the load (default: 1)")
+    add("--seed", type=_count, default=0, metavar="N", help="the same one asks for the same (default: 0)")
     load.set_defaults(run=_load)
 
 
@@ -235,6 +250,26 @@ def _duration(text: str) -> float:
     if not 1 <= value <= 86_400:
         raise argparse.ArgumentTypeError(f"{text} is not between a second and a day")
     return value
+
+
+def _mode(text: str) -> tuple[tuple[str, float], ...]:
+    if text not in _KINDS.split(", "):
+        raise argparse.ArgumentTypeError(f"'{text}' is unknown; there are: {_KINDS}")
+    return ((text, 1.0),)
+
+
+def _mix(text: str) -> tuple[tuple[str, float], ...]:
+    pairs = [part.partition("=") for part in text.split(",")]
+    return tuple((_mode(name)[0][0], _amount(share)) for name, _, share in pairs)
+
+
+def _sizes(text: str) -> tuple[int, int]:
+    """`16`, or `10-200`."""
+    least, _, most = text.partition("-")
+    sizes = _positive(least), _positive(most or least)
+    if sizes[0] > sizes[1]:
+        raise argparse.ArgumentTypeError(f"{text} is no range; the lesser comes first")
+    return sizes
 
 
 def _share(text: str) -> float:

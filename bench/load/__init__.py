@@ -2,9 +2,11 @@
 
 job         what is to be done, as plain data
 arrivals    when requests fall due                                         (pure)
+replay      requests as a log has them
 draw        what each is, and whose: by the job's seed                     (pure)
 workload    what is asked, and what the answer must be, byte for byte      (pure)
 identities  who asks: credentials, and a TLS context for each certificate
+roster      many of them, from a file
 answer      one answer as it arrives: its framing, its bytes, its events   (no I/O)
 retold      an answer that a proxy writes anew: what it says               (no I/O)
 connection  one client, a state machine over a non-blocking TLS socket
@@ -18,5 +20,6 @@ messages    what processes tell one another                                (no I
 child       a process of a load that is shared
 processes   several of them, and this one free for other things
 generate    runs a job
+show        its seconds as lines
 command     `python -m bench load`
 """

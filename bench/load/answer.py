@@ -69,6 +69,8 @@ class Answer:
             self._offset = self._workload.ends[self.events]
             self.events += 1
             return False
+        if self._expect is _Expect.HEAD and not self._workload.ends and self._at_once(data):
+            return True
         if self._held:
             data = self._held + data
             self._held = b""
@@ -89,6 +91,23 @@ class Answer:
             return False
         if self._status:
             raise Wrong(self._status, whole=not self.closes)
+        return True
+
+    def _at_once(self, data: bytes) -> bool:
+        """Whether one read has brought all of an answer that is not streamed, of a length that it says: most are so."""
+        payload = self._workload.payload
+        end = len(data) - len(payload)
+        if self._held or end < 4 or not data.endswith(payload) or data.find(b"\r\n\r\n") != end - 4:
+            return False
+        head = data[: end - 2].lower()
+        if not head.startswith(b"http/1.1 200") or b"\r\ncontent-length: %d\r\n" % len(payload) not in head:
+            return False
+        if b"\r\ntransfer-encoding:" in head:
+            return False
+        self.head = data[: end - 4]
+        self.closes = b"\r\nconnection: close" in head
+        self._offset = len(payload)
+        self._expect = _Expect.NOTHING
         return True
 
     def _step(self, data: bytes, position: int) -> int:

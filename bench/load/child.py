@@ -16,6 +16,7 @@ from bench.load.outcome import PART, Told
 from bench.load.part import Part
 
 _ORDERS_EVERY = 0.01
+_JUST = 1e-6
 _UNSAID_AT_MOST = 256 << 20  # after which the parent must be taken for lost
 
 
@@ -77,7 +78,8 @@ class Child:
                 self._since = begins
                 self._await_second()
             case Fresh(since):
-                self._part.load.at(since, lambda: self._fresh(since, max(since, received)))
+                before = since - _JUST  # so that what is due at that moment is counted
+                self._part.load.at(before, lambda: self._fresh(since, max(since, received)))
             case Take():
                 self._report(None)
             case Finish(seconds):

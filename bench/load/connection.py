@@ -30,6 +30,7 @@ _NARROW_SEGMENT = 1200
 _NARROW_BUFFER = 4 << 10
 _SIP = 0.05  # seconds between two reads of one who reads at a pace
 _LEAD = 2  # events of a stream before the first token
+_BACKEND = b"x-penstock-backend"
 _REFUSALS = ("status 429", "status 503")
 
 
@@ -367,7 +368,7 @@ class Connection:
             results.last_byte.add(now - due)
             tally, ttft = load.tally(due, plan)
             tally.answered += 1
-            backend = field(answer.head, b"x-penstock-backend").decode("latin-1")
+            backend = field(answer.head, _BACKEND).decode("latin-1") if _BACKEND in answer.head else ""
             tally.by[backend] = tally.by.get(backend, 0) + 1
             if not answer.events:
                 ttft.add(now - due)
@@ -442,7 +443,7 @@ class Connection:
         """Of a request that went wrong: a refusal, an answer that broke off, or no answer."""
         answer, results = self._answer, self._load.results
         head = b"" if answer is None else answer.head
-        if kind in _REFUSALS and not field(head, b"x-penstock-backend"):
+        if kind in _REFUSALS and not field(head, _BACKEND):
             told = _told(head)
             results.refused += 1
             results.untold += told is None

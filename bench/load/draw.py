@@ -6,18 +6,25 @@ for, and made before the load begins. So drawing one costs no more than looking 
 """
 
 from bisect import bisect_right
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
+from zlib import crc32
+
+import msgspec
 
 from bench.failure import BenchError
 from bench.load.connection import Plan
 from bench.load.identities import Caller, caller_of
 from bench.load.job import Job, Mix
+from bench.load.replay import Recorded
 from bench.load.retold import fitted
 from bench.load.workload import Workload, embeddings, plain, prompt_of, stream
 
 _DECK = 64
 _DECK_BYTES = 64 << 20
+_TOKEN = 4  # bytes of a prompt
+_PROMPT_AT_MOST, _COMPLETION_AT_MOST = 1 << 18, 1 << 14
 _MASK = (1 << 64) - 1
 _GOLDEN = 0x9E3779B97F4A7C15  # 2⁶⁴ by the golden ratio: its multiples fill the range as evenly as can be
 
@@ -30,9 +37,14 @@ def bits(seed: int, number: int) -> int:
     return z ^ (z >> 31)
 
 
+def unit(random: int) -> float:
+    """From 0 to 1, and less than that."""
+    return (random >> 11) / 2**53
+
+
 def _even(number: int) -> float:
     """From 0 to 1, spread evenly however many are asked for."""
-    return ((number * _GOLDEN) & _MASK) / 2**64
+    return unit((number * _GOLDEN) & _MASK)
 
 
 class Choice:
@@ -78,6 +90,37 @@ class Kind:
         )
 
 
+class Sizes:
+    """Workloads of sizes that no deck has: those used last are kept, as many as fit into a bound. Sizes are rounded to
+    four binary digits, so that few are made.
+    """
+
+    def __init__(self, job: Job, host: str) -> None:
+        self._job = job
+        self._host = host
+        self._kept: OrderedDict[tuple[int, int, int], Workload] = OrderedDict()
+        self._bytes = 0
+
+    def of(self, kind: Kind, prompt: int, completion: int) -> Workload:
+        """Of a mix's kind, at these sizes in tokens."""
+        key = kind.index, _rounded(min(prompt, _PROMPT_AT_MOST)), _rounded(min(completion, _COMPLETION_AT_MOST))
+        found = self._kept.get(key)
+        if found is not None:
+            self._kept.move_to_end(key)
+            return found
+        asked = workload_of(kind.mix, self._host, self._job.headers, _TOKEN * max(1, key[1]), max(1, key[2]))
+        made = self._kept[key] = fitted(asked, self._job.path, self._job.check)
+        self._bytes += made.weight
+        while self._bytes > _DECK_BYTES and len(self._kept) > 1:
+            self._bytes -= self._kept.popitem(last=False)[1].weight
+        return made
+
+
+def _rounded(size: int) -> int:
+    shift = max(0, size.bit_length() - 4)
+    return size >> shift << shift
+
+
 class Draw:
     """Raises `BenchError` for a job of which nothing can be drawn."""
 
@@ -88,10 +131,11 @@ class Draw:
         self._clients = job.arrivals.clients
         self._kinds = [Kind(job, index, host, self.callers, weights) for index in range(len(job.mixes))]
         self._choice = Choice([mix.share for mix in job.mixes], "mixes")
+        self._sizes = Sizes(job, host)
 
     def request(self, number: int) -> Plan:
         """Of an open loop: what falls due as number so-and-so."""
-        kind = self._kinds[self._choice.at(bits(self._seed, 2 * number) / 2**64)]
+        kind = self._kinds[self._choice.at(unit(bits(self._seed, 2 * number)))]
         random = bits(self._seed, 2 * number + 1)
         return kind.plan(kind.callers[kind.choice.at((random >> 16 & 0xFFFFFF) / 0x1000000)], random)
 
@@ -103,6 +147,25 @@ class Draw:
         while True:
             yield kind.plan(caller, bits(self._seed + number + 1, turn))
             turn += 1
+
+    def replayed(self, number: int, recorded: Recorded) -> Plan:
+        """What a log has as number so-and-so: as much of it as is known, of the mix that is most like it. The client is
+        the identity of that name or, where there is none, always the same one.
+        """
+        kind = self._like(recorded, unit(bits(self._seed, 2 * number)))
+        named = [caller for caller in kind.callers if caller.client == recorded.client]
+        caller = named[0] if named else kind.callers[kind.choice.at(crc32(recorded.client.encode()) / 2**32)]
+        plan = kind.plan(caller, bits(self._seed, 2 * number + 1))
+        if recorded.prompt is None or recorded.completion is None or plan.workload is None:
+            return plan
+        return msgspec.structs.replace(plan, workload=self._sizes.of(kind, recorded.prompt, recorded.completion))
+
+    def _like(self, recorded: Recorded, place: float) -> Kind:
+        """A mix of the recorded kind and model; of that kind; or any."""
+        alike = [kind for kind in self._kinds if recorded.kind in (None, kind.mix.kind)]
+        of_model = [kind for kind in alike if kind.mix.model == recorded.model]
+        found = of_model or alike or self._kinds
+        return found[Choice([kind.mix.share or 1.0 for kind in found], "mixes").at(place)]
 
 
 def _deck(job: Job, mix: Mix, host: str) -> Iterator[Workload]:

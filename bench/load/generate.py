@@ -3,7 +3,7 @@
 `generate(job, watch)` runs one from warm-up to the last answer. For more say in it, `generating`:
 
     with generating(job) as load:
-        load.run(job.warm_up)
+        load.warm()
         load.fresh()  # count anew from here, with whatever is to be measured beside it
         load.run(8.0)
         outcome = load.outcome()
@@ -13,7 +13,7 @@ measures a proxy's CPU over a window, reads the kernel's accounts there. Where t
 on, `apart` puts it in processes of its own, whatever `job.processes` says; then `run` only waits and listens, and
 
     with generating(job, watch, apart=True) as load:
-        load.fresh()
+        load.warm()
         for moment, act in happenings:
             load.run_until(load.began + moment)
             act()
@@ -21,8 +21,8 @@ on, `apart` puts it in processes of its own, whatever `job.processes` says; then
         load.finish()
         outcome = load.outcome()
 
-plays faults on a schedule. `load.began` is the monotonic time at which counting began; requests fall due by
-`Job.arrivals` from when the load was started, `job.warm_up` seconds before what they call the job's start.
+plays faults on a schedule. `load.began` is the monotonic time at which counting began: with `warm`, the job's start,
+from which `Job.arrivals` count.
 """
 
 import contextlib
@@ -41,14 +41,17 @@ class Generating(Protocol):
 
     began: float
 
+    def warm(self) -> None:
+        """Let the load go on until its warm-up is over, and count anew from there."""
+
     def run(self, seconds: float) -> None:
-        """Let the load go on for a time; whoever watches hears of every second that is over, from `fresh` on."""
+        """Let the load go on for a time. Once it is measured, whoever watches hears of every second that is over."""
 
     def run_until(self, moment: float) -> None:
         """The same, up to a monotonic time."""
 
     def fresh(self) -> None:
-        """Count anew: the measured time begins here. Times of requests that were due before are not kept."""
+        """Count anew: the measured time begins now. Times of requests that were due before are not kept."""
 
     def finish(self, seconds: float = GRACE) -> None:
         """The measured time is over; wait for the answers of what was asked in it, for at most so long."""
@@ -60,9 +63,8 @@ class Generating(Protocol):
 def generate(job: Job, watch: Watch | None = None) -> Outcome:
     """Run a job: warm up, measure, and wait for the last answers. Raises `BenchError`."""
     with generating(job, watch) as load:
-        load.run(job.warm_up)
-        load.fresh()
-        load.run(job.duration)
+        load.warm()
+        load.run_until(load.began + job.duration)
         load.finish()
         return load.outcome()
 
@@ -88,11 +90,16 @@ class Here:
             self._part.tell(hears)
         self._watch = watch
         self._seconds = 0
-        self._fresh = False
+        self._counts = False
         self._unfinished = 0
         self.began = time.monotonic()
+        self._start = self.began + job.warm_up
         self._account = Account(self.began, moments=self._part.load.moments)
         self._part.begin(self.began)
+
+    def warm(self) -> None:
+        self.run_until(self._start)
+        self._count_from(self._start)
 
     def run(self, seconds: float) -> None:
         self.run_until(time.monotonic() + seconds)
@@ -104,11 +111,14 @@ class Here:
         self._part.load.run_until(moment)
 
     def fresh(self) -> None:
-        self.began = time.monotonic()
+        self._count_from(time.monotonic())
+
+    def _count_from(self, moment: float) -> None:
+        self.began = moment
         self._part.fresh(self.began)
         self._account = Account(self.began, moments=self._part.load.moments)
         self._seconds = 0
-        self._fresh = True
+        self._counts = True
 
     def finish(self, seconds: float = GRACE) -> None:
         now = time.monotonic()
@@ -135,5 +145,5 @@ class Here:
         second = self._account.second(self._seconds, results, self._part.load.open, spent)
         self._account.add(results, spent)
         self._seconds += 1
-        if self._watch is not None and self._fresh:
+        if self._watch is not None and self._counts:
             self._watch(second)

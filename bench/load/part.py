@@ -1,16 +1,19 @@
 """One process' part of a job: every so-many-th client or request of those that the whole job has."""
 
+import ssl
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from bench.failure import BenchError
 from bench.load.arrivals import moments
 from bench.load.connection import Asked, Plan
-from bench.load.draw import Draw
+from bench.load.draw import Draw, bits, unit
 from bench.load.engine import Load, Target
 from bench.load.job import Job
 from bench.load.outcome import Told
+from bench.load.replay import recorded
 from bench.load.results import Moments, Results
 from bench.load.source import Closed
 
@@ -22,6 +25,7 @@ class Part:
         target = target_of(job)
         self._job, self._part, self._parts = job, part, parts
         self._draw = Draw(job, target.host)
+        self._series = iter(()) if job.arrivals.kind == "closed" else _series(job, self._draw, part, parts)
         target.contexts.prepare(self._draw.callers)
         self.load = Load(target)
         self.load.moments = Moments(job.grain, job.apart)
@@ -33,11 +37,14 @@ class Part:
         self._cpu = time.process_time()
         if job.arrivals.kind == "closed":
             for number in range(part, job.arrivals.clients, parts):
-                begin = begins + job.arrivals.ramp * number / job.arrivals.clients
+                odd = unit(bits(job.seed, number))  # moments that are even would keep their streams in step
+                begin = begins + job.arrivals.ramp * (number + odd) / job.arrivals.clients
                 self.load.at(begin, Closed(self.load, draw.client(number)).begin)
         else:
             connections = (job.connections - part + parts - 1) // parts
-            self.load.follow(_requests(job, draw, begins + job.warm_up, part, parts), max(1, connections))
+            start = begins + job.warm_up
+            series = ((start + moment, plan) for moment, plan in self._series)
+            self.load.follow(series, max(1, connections))
 
     def fresh(self, since: float) -> None:
         """Count anew."""
@@ -74,10 +81,18 @@ def _told(asked: Asked) -> Told:
     )
 
 
-def _requests(job: Job, draw: Draw, start: float, part: int, parts: int) -> Iterator[tuple[float, Plan]]:
-    for number, moment in enumerate(moments(job.arrivals, job.warm_up, job.duration, job.seed)):
-        if number % parts == part:
-            yield start + moment, draw.request(number)
+def _series(job: Job, draw: Draw, part: int, parts: int) -> Iterator[tuple[float, Plan]]:
+    """An open loop's requests, and when they fall due, in seconds from the start of what is measured. What can be wrong
+    with them is found here, and not while they fall due. Raises `BenchError`.
+    """
+    if job.arrivals.kind != "replay":
+        numbered = enumerate(moments(job.arrivals, job.warm_up, job.duration, job.seed))
+        return ((moment, draw.request(number)) for number, moment in numbered if number % parts == part)
+    if job.arrivals.log is None or job.arrivals.speed <= 0:
+        raise BenchError("a replay needs a log, and a speed above 0")
+    log = recorded(Path(job.arrivals.log))
+    within = (one for one in enumerate(log) if one[1].at < job.duration * job.arrivals.speed)
+    return ((one.at / job.arrivals.speed, draw.replayed(n, one)) for n, one in within if n % parts == part)
 
 
 def target_of(job: Job) -> Target:
@@ -93,6 +108,7 @@ def target_of(job: Job) -> Target:
         raise BenchError(f"{job.url}: name the root that vouches for it")
     try:
         return Target(host, port, job.root if url.scheme == "https" else None)
+    except ssl.SSLError as error:
+        raise BenchError(f"the certificates are of no use: {job.root}: {error.reason or error}") from None
     except OSError as error:
-        reason = getattr(error, "reason", None) or error.strerror or error
-        raise BenchError(f"{job.url}, or the root {job.root}: {reason}") from None
+        raise BenchError(f"{job.url}, or the root {job.root}: {error.strerror or error}") from None

@@ -20,6 +20,7 @@ from bench.load.outcome import GRACE, Account, Hears, Outcome, Watch
 from bench.load.results import Moments, Results, unpacked
 
 _READY_WITHIN = 60.0
+_EARLY = 0.5  # s before the job's start, at which it is ordered
 _SOON = 0.05  # s in which an order reaches every process
 _ANSWER_WITHIN = 10.0
 _END_WITHIN = 3.0
@@ -73,7 +74,7 @@ class Apart:
         self._watch = watch
         self._hears = hears
         self._seconds: dict[int, list[Counted]] = {}
-        self._fresh = False
+        self._counts = False  # what comes is measured
         self._at = 0.0  # up to when was counted
         self.processes: list[_Process] = []
         self._selector = selectors.DefaultSelector()
@@ -95,7 +96,12 @@ class Apart:
         self.began = time.monotonic() + _SOON
         self._moments = Moments(job.grain, job.apart)
         self._account = Account(self.began, count, self._moments)
+        self._start_at = self.began + job.warm_up
         self._order(Start(self.began))
+
+    def warm(self) -> None:
+        self.run_until(self._start_at - _EARLY)
+        self._count_from(max(self._start_at, time.monotonic()))
 
     def run(self, seconds: float) -> None:
         self.run_until(time.monotonic() + seconds)
@@ -105,12 +111,14 @@ class Apart:
             self._hear(left)
 
     def fresh(self) -> None:
-        since = time.monotonic() + _SOON
+        self._count_from(time.monotonic() + _SOON)
+
+    def _count_from(self, since: float) -> None:
         self._order(Fresh(since))
         self.began = since
         self._account = Account(since, len(self.processes), self._moments)
         self._seconds.clear()
-        self._fresh = True
+        self._counts = True
         self._await_counts()
 
     def finish(self, seconds: float = GRACE) -> None:
@@ -193,5 +201,5 @@ class Apart:
         for part in parts:
             results.merge(unpacked(part.results))
         second = self._account.second(at, results, sum(part.clients for part in parts), cpu)
-        if self._watch is not None and self._fresh:
+        if self._watch is not None and self._counts:
             self._watch(second)

@@ -67,11 +67,9 @@ class _Run:
     def played(self, load: Job, began: float) -> Played:
         with generating(load, self._second, apart=True) as running:
             self._show(self._last)
-            warm = running.began + load.warm_up
-            running.run_until(warm - _LOOK)
+            running.run_until(running.began + load.warm_up - _LOOK)
             self._watch.look()
-            running.run_until(warm)
-            running.fresh()
+            running.warm()
             for moment, act in self._happenings.begin(running.began):
                 running.run_until(moment)
                 act()

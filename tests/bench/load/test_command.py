@@ -39,11 +39,19 @@ def test_errors_are_counted_and_fail(mock: MockProcess, pki: Pki, capsys: pytest
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--url", "http://localhost:1", "--root", "{root}"], "must be https://HOST:PORT"),
+        (["--url", "ftp://localhost:1", "--root", "{root}"], "must be https://HOST:PORT"),
         (["--url", "https://localhost:1", "--root", "missing.pem"], "No such file"),
         (["--url", "https://localhost:1", "--root", __file__], "the certificates are of no use"),
         (["--url", "https://localhost:1", "--root", "{root}", "--key", "k"], "both --certificate and --key"),
         (["--url", "https://localhost:no", "--root", "{root}"], "is no URL"),
+        (["--url", "https://localhost:1"], "name the root"),
+        (
+            ["--url", "https://localhost:1", "--root", "{root}", "--identities", "none.toml"],
+            "none.toml: cannot be read",
+        ),
+        (["--url", "https://localhost:1", "--root", "{root}", "--replay", "none.log"], "none.log: cannot be read"),
+        (["--url", "https://localhost:1", "--root", "{root}", "--replay", __file__], "line 1 is no record"),
+        (["--url", "https://localhost:1", "--root", "{root}", "--arrivals", "poisson"], "need a rate above 0"),
     ],
 )
 def test_mistakes_are_explained(pki: Pki, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str) -> None:
@@ -63,6 +71,9 @@ def test_mistakes_are_explained(pki: Pki, capsys: pytest.CaptureFixture[str], ar
         ["compare", "--what", "beauty"],
         ["faults", "--what", "meteor"],
         ["load", "--url", "https://h:1", "--root", "r", "--mode", "plain", "--leave-share", "2"],
+        ["load", "--url", "https://h:1", "--mode", "poetry"],
+        ["load", "--url", "https://h:1", "--mix", "plain=1,poetry=1"],
+        ["load", "--url", "https://h:1", "--mode", "plain", "--tokens", "9-3"],
         ["compare", "--repeat", "0"],
     ],
 )
@@ -84,3 +95,31 @@ def test_help_has_an_example(command: str, capsys: pytest.CaptureFixture[str]) -
 def test_a_mock_configuration_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["mock", "--config", str(tmp_path / "mock.toml")]) == 1
     assert "cannot be read" in capsys.readouterr().err
+
+
+def test_a_mix_of_many_who_ask_by_a_replayed_log(
+    mock: MockProcess, pki: Pki, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    who, log = tmp_path / "who.toml", tmp_path / "access.log"
+    who.write_text(
+        '[[identities]]\nclient = "ann"\napi_key = "bench"\n[[identities]]\nclient = "joe"\napi_key = "bench"\n'
+    )
+    line = '192.0.2.1 - ann [25/Nov/2026:21:50:10 +0000] "POST /openai/v1/chat/completions HTTP/1.1" 200 1\n'
+    log.write_text(line * 20)
+    more = ["--mix", "streams=2,plain=1,embeddings=1", "--tokens", "1-20", "--prompt", "10-2000"]
+    more += ["--identities", str(who), "--replay", str(log), "--speed", "4", "--processes", "2", "--never-read", "1"]
+    assert main(asked(mock, pki, *more)) == 0
+    captured = capsys.readouterr()
+    printed = json.loads(captured.out)
+    assert printed["answers"] == printed["asked"] == 20
+    assert printed["unfinished"] == 0
+    assert printed["generator"]["processes"] == 2
+    assert printed["ttft"]["count"] > 0
+    assert "1 s: asked 20, answered" in captured.err
+
+
+@pytest.mark.parametrize("pattern", ["poisson", "ramp", "step"])
+def test_schedules(mock: MockProcess, pki: Pki, capsys: pytest.CaptureFixture[str], pattern: str) -> None:
+    more = ["--mode", "embeddings", "--api-key", "bench", "--arrivals", pattern, "--rate", "100", "--to", "200"]
+    assert main(asked(mock, pki, *more)) == 0
+    assert json.loads(capsys.readouterr().out)["answers"] > 0
