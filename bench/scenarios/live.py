@@ -17,7 +17,8 @@ from rich.table import Table
 from rich.text import Text
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
-_WIDTH = 48  # seconds that are shown
+_SECONDS = 60  # that are shown, if there is room
+_NAME, _VALUE, _BETWEEN = 16, 14, 8  # characters of the table's columns, and of what is between and around them
 _EVERY = 5  # seconds between two plain lines
 
 
@@ -78,12 +79,12 @@ def view(name: str, duration: float) -> Iterator[Show]:
     if not console.is_terminal:
         yield _lines(name, duration)
         return
-    seen: deque[Glance] = deque(maxlen=_WIDTH)
+    seen: deque[Glance] = deque(maxlen=_SECONDS)
     with Live(console=console, auto_refresh=False, transient=True) as live:
 
         def show(glance: Glance) -> None:
             seen.append(glance)
-            live.update(table(name, duration, list(seen)), refresh=True)
+            live.update(table(name, duration, list(seen), console.width), refresh=True)
 
         yield show
 
@@ -107,20 +108,21 @@ def line(name: str, duration: float, glance: Glance) -> str:
     return f"{name}: {_when(glance, duration)}: {', '.join(figures)}{_now(glance, '; ')}"
 
 
-def table(name: str, duration: float, seen: Sequence[Glance]) -> Group:
-    """The last second, and those before it."""
+def table(name: str, duration: float, seen: Sequence[Glance], width: int = 80) -> Group:
+    """The last second, and as many of those before it as the terminal has room for."""
+    room = max(1, min(_SECONDS, width - _NAME - _VALUE - _BETWEEN))
     last = seen[-1]
     shown = Table(box=box.SIMPLE, show_header=False, pad_edge=False, expand=False)
-    shown.add_column(width=16, style="dim")
-    shown.add_column(width=14, justify="right")
-    shown.add_column(width=_WIDTH, no_wrap=True)
+    shown.add_column(width=_NAME, style="dim", no_wrap=True)
+    shown.add_column(width=_VALUE, justify="right", no_wrap=True)
+    shown.add_column(width=room, no_wrap=True)
     for row in ROWS:
         style = "bold red" if row.bad and row.value(last) else ""
-        line_of = sparkline([row.value(one) for one in seen])
-        shown.add_row(row.name, Text(_said(row, last), style=style), Text(line_of.rjust(_WIDTH), style=style or "cyan"))
+        line_of = sparkline([row.value(one) for one in seen[-room:]])
+        shown.add_row(row.name, Text(_said(row, last), style=style), Text(line_of.rjust(room), style=style or "cyan"))
     heading = Text.assemble((name, "bold"), "  ", _when(last, duration))
     bar = Table.grid()  # a bar by itself does not end its line
-    bar.add_row(ProgressBar(total=duration, completed=max(0.0, last.at + 1), width=16 + 14 + _WIDTH))
+    bar.add_row(ProgressBar(total=duration, completed=max(0.0, last.at + 1), width=_NAME + _VALUE + room))
     happening = Text(_now(last, "") or "all is well", style="yellow" if last.now else "dim")
     return Group(heading, bar, happening, shown)
 

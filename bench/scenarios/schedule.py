@@ -62,7 +62,9 @@ def _spells(event: Event, end: float) -> Iterator[tuple[float, float]]:
 
 
 def lasting(scenario: Scenario, duration: float) -> Scenario:
-    """The same in a shorter or longer time: what happens, and what bars look at, comes as much sooner or later."""
+    """The same in a shorter or longer time: what happens, and what bars look at, comes as much sooner or later. Faults
+    that come and go do so as fast as before: what recovers from them does not take less time either.
+    """
     factor = duration / scenario.duration
     grain = msgspec.structs.replace(scenario, duration=Seconds(duration)).grain
 
@@ -77,8 +79,6 @@ def lasting(scenario: Scenario, duration: float) -> Scenario:
     return msgspec.structs.replace(
         scenario,
         duration=Seconds(duration),
-        events=tuple(
-            msgspec.structs.replace(event, **placed(event, ("at", "until", "on", "off"))) for event in scenario.events
-        ),
+        events=tuple(msgspec.structs.replace(event, **placed(event, ("at", "until"))) for event in scenario.events),
         bars=tuple(msgspec.structs.replace(bar, **placed(bar, ("since", "until"))) for bar in scenario.bars),
     )

@@ -151,7 +151,7 @@ class Scenario(Table, frozen=True, kw_only=True):
     title: str
     story: str
     duration: Seconds
-    warm_up: Seconds = Seconds(2.0)  # at least; then until a second goes by in which every request is answered
+    warm_up: Seconds = Seconds(2.0)  # before; what is asked in it is not measured
     workers: int = 2
     processes: int = 1  # that share the load
     bounds: dict[str, str | int] = msgspec.field(default_factory=dict)  # `listen.bounds` of the gateway

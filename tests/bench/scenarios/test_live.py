@@ -28,12 +28,14 @@ def test_a_plain_line_names_what_is_going_on() -> None:
 
 
 def test_the_table_keeps_its_size() -> None:
-    console = Console(width=100, force_terminal=False)
+    console = Console(width=80, force_terminal=False)
     with console.capture() as first:
         console.print(table("soak", 60.0, [SECOND]))
     with console.capture() as second:
-        console.print(table("soak", 60.0, [SECOND] * 40 + [Glance(at=10, failed=1, now=("swc: down",))]))
+        console.print(table("soak", 60.0, [SECOND] * 60 + [Glance(at=10, failed=1, now=("swc: down",))]))
     assert first.get().count("\n") == second.get().count("\n")
+    assert max(len(line.rstrip()) for line in second.get().splitlines()) <= 80
+    assert "…" not in second.get()
     assert "swc: down" in second.get()
     assert "16,000 /s" in first.get()
 

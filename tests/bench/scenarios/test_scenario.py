@@ -110,7 +110,7 @@ def test_a_scenario_can_be_shorter(tmp_path: Path) -> None:
     event = '[[events]]\nat = "2s"\nuntil = "9s"\non = "2s"\noff = "1s"\nfault = "reset"\n'
     bar = "[[bars]]\nsays = 'x'\nmetric = 'failed'\nsince = '4s'\nat_most = 1.0\n"
     scenario = lasting(load(written(tmp_path, TOP + BACKEND + LOAD + event + bar)), 5.0)
-    assert [(band.since, band.until) for band in bands(scenario)] == [(1, 2), (2.5, 3.5), (4, 4.5)]
+    assert [(band.since, band.until) for band in bands(scenario)] == [(1, 3), (4, 4.5)]
     assert float(scenario.bars[0].since) == 2
 
 
