@@ -376,6 +376,7 @@ class Forwarding:
         credential = self._credential(candidate)
         asking = self._asking(candidate, pool, credential)
         begun = await reach(pool, asking)
+        asking.request = b""  # a prompt is not kept for as long as its answer lasts
         try:
             status = begun.head.status
             if status < 400:
@@ -503,6 +504,7 @@ class Forwarding:
         except BodyBroken:
             raise Failed(Outcome.RESET_BEFORE_HEAD, status=head.status) from None
         await self._begin(candidate, head, framing, first)
+        first = b""
         end = RelayEnd.COMPLETE
         if not body.complete:
             end = await self._relay(begun, body)
