@@ -97,11 +97,7 @@ def _begun(peers: tuple[str, ...], where: Machine) -> Stored:
 
 
 def _proxy(peer: Peer) -> Proxy:
-    try:
-        version = peer.version()
-    except BenchError as error:
-        raise BenchError(f"{error} (`python -m bench peers --install {peer.name}` does what can be done)") from None
-    return Proxy(name=peer.name, version=version, about=peer.about, lacks=peer.lacks)
+    return Proxy(name=peer.name, version=peer.version(), about=peer.about, lacks=peer.lacks)
 
 
 def _cores() -> Cores:
