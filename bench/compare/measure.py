@@ -266,7 +266,12 @@ def _events(scene: Scene, case: Case, tokens: int) -> Found:
 
 
 def handshakes(scene: Scene, case: Case, at_once: int = 8) -> Found:
-    """Full TLS handshakes with a client certificate, nothing resumed; each counts when the server has said goodbye."""
+    """Full TLS handshakes with a client certificate, nothing resumed; each counts when the server has said goodbye.
+
+    Nothing is found where no TLS is ended.
+    """
+    if scene.access.root is None:
+        return Found({}, {}, "")
     with _loading(scene.access) as load:
         load.start(at_once, Plan())
         load.run(_WARM)
