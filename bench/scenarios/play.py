@@ -10,7 +10,7 @@ import msgspec
 
 from bench.failure import BenchError
 from bench.faults.world import World
-from bench.load.generate import generating
+from bench.load.generate import Generating, generating
 from bench.load.job import Job
 from bench.mock.mint import TokenIssuer
 from bench.mock.process import MockFailed, mock_process
@@ -50,6 +50,7 @@ def play(scenario: Scenario, folder: Path, pki: Pki, show: Show = lambda _: None
 
 
 _LOOK = 0.2  # seconds before the measured time in which the gateway is looked at
+_MORE = 15.0  # seconds at the most that a warm-up takes longer than it should
 
 
 class _Run:
@@ -62,14 +63,15 @@ class _Run:
         self._show = show
         self._moments: dict[int, Moment] = {}
         self._last = Glance(at=-1)
+        self._measures = self._well = False
         self._errors = {"failed": 0, "broken": 0, "refused": 0}
 
     def played(self, load: Job, began: float) -> Played:
+        if self._scenario.arrivals is None:
+            load = msgspec.structs.replace(load, duration=load.duration + _MORE + 2)
         with generating(load, self._second, apart=True) as running:
             self._show(self._last)
-            running.run_until(running.began + load.warm_up - _LOOK)
-            self._watch.look()
-            running.warm()
+            self._warm(running, load.warm_up)
             for moment, act in self._happenings.begin(running.began):
                 running.run_until(moment)
                 act()
@@ -86,8 +88,23 @@ class _Run:
             took=time.monotonic() - began,
         )
 
+    def _warm(self, running: Generating, seconds: float) -> None:
+        """Of requests that come at a constant rate, more, until a second goes by in which all are answered."""
+        running.run_until(running.began + seconds - _LOOK)
+        self._watch.look()
+        running.warm()
+        until = time.monotonic() + _MORE
+        while self._scenario.arrivals is None and time.monotonic() < until and not self._well:
+            running.run_until(running.began + 1 + _LOOK)
+            self._watch.look()
+            running.fresh()
+        self._measures = True
+
     def _second(self, second: Second) -> None:
         """A second of the load is over."""
+        if not self._measures:
+            self._well = second.answered > 0 and not (second.failed or second.broken or second.refused)
+            return
         vitals = self._watch.look()
         moment = Moment(
             at=second.at,

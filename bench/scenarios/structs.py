@@ -151,7 +151,7 @@ class Scenario(Table, frozen=True, kw_only=True):
     title: str
     story: str
     duration: Seconds
-    warm_up: Seconds = Seconds(2.0)  # before; what is asked in it is not measured
+    warm_up: Seconds = Seconds(2.0)  # at least; at constant rates, until a second goes by in which all are answered
     workers: int = 2
     processes: int = 1  # that share the load
     bounds: dict[str, str | int] = msgspec.field(default_factory=dict)  # `listen.bounds` of the gateway
