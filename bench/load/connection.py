@@ -144,7 +144,7 @@ class Connection:
         self.port = 0
         load.register(self)
         if code not in (0, errno.EINPROGRESS):
-            self._fail(f"connect: {errno.errorcode.get(code, code)}")
+            self._fail(f"connecting: {errno.errorcode.get(code, code)}")
 
     def ready(self, mask: int) -> None:
         """The socket can be read, or the connection is made."""

@@ -23,7 +23,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Mix(msgspec.Struct, frozen=True, kw_only=True):
-    """What a share of the requests is.
+    """What a share of the requests is; in a closed loop, of the clients, each of which stays with one mix.
 
     prompt, tokens  sizes of the prompt in bytes and of the completion in tokens: (least, most), drawn evenly
     interval        between two events, as the backend keeps it: what events are late against; 0: not measured
@@ -52,7 +52,7 @@ class Arrivals(msgspec.Struct, frozen=True, kw_only=True):
     poisson   `rate` a second, at random
     ramp      from `rate` to `to`, evenly growing over the job
     step      `rate`, and from the middle of the job on `to`
-    replay    as a recorded log says: its times, who asked, and sizes; `speed` times as fast
+    replay    as a recorded log says: its times, who asked, and sizes; `speed` times as fast, and none in the warm-up
     """
 
     kind: Literal["closed", "constant", "poisson", "ramp", "step", "replay"] = "closed"

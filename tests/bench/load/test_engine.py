@@ -1,18 +1,22 @@
 """The load over real sockets and TLS: what it counts is what the mock did, and what goes wrong is counted as wrong."""
 
 import socket
+import ssl
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
 from bench.load.connection import Asked, Plan
 from bench.load.engine import Load, Target
+from bench.load.results import Results
 from bench.load.workload import plain, stream
 from bench.mock.process import MockProcess
 from certs.pki import Pki
 
 KEY = {"api-key": "bench"}
-PLAIN = Plan(workload=plain("localhost", KEY))
+WORKLOAD = plain("localhost", KEY)
+PLAIN = Plan(workload=WORKLOAD)
 PACED = Plan(workload=stream("localhost", KEY, 10, "paced"), interval=0.005)
 
 
@@ -194,3 +198,78 @@ def _answer(server: socket.socket) -> None:
             b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: %d\r\n\r\n%b" % (len(payload), payload)
         )
         server.close()
+
+
+def test_an_open_loop_that_is_refused_counts_every_request(pki: Pki) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    with load(Target("localhost", port, str(pki.server_root))) as running:
+        now = time.monotonic()
+        running.follow(((now, PLAIN) for _ in range(3000)), 2)
+        running.run(0.2)
+        running.finish(10.0)
+        assert running.results.errors == {"connecting: ECONNREFUSED": 3000}
+        assert running.results.asked == 3000
+
+
+def test_a_refusal_is_read_to_its_end_and_keeps_its_connection(target: Target, mock: MockProcess) -> None:
+    mock.fault("throttle", retry_after=2, times=3)
+    with load(target) as running:
+        running.offer(100.0, PLAIN, connections=1)
+        running.run(0.3)
+        assert running.finish(10.0) == 0
+        assert running.results.errors == {"status 429": 3}
+        assert (running.results.refused, running.results.untold) == (3, 0)
+        assert running.results.handshake.count == 1
+
+
+def test_one_who_reads_slowly_takes_its_time_and_gets_every_byte(target: Target) -> None:
+    workload = plain("localhost", KEY, 4000)
+    with load(target) as running:
+        running.start(1, Plan(workload=workload, pace=100_000.0))
+        assert running.finish(30.0) == 0
+        assert not running.results.errors
+        assert running.results.answers == 1
+        assert running.results.last_byte.max > 0.5 * len(workload.payload) / 100_000
+        assert running.results.between_events.count == 0
+
+
+def test_a_large_request_is_sent_whole(target: Target) -> None:
+    with load(target) as running:
+        running.start(1, Plan(workload=plain("localhost", KEY, prompt="x" * 4_000_000)))
+        assert running.finish(30.0) == 0
+        assert not running.results.errors
+        assert running.results.answers == 1
+
+
+def test_a_server_may_close_what_is_idle(pki: Pki) -> None:
+    pair = pki.pairs["mock"]
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pair.certificate, pair.key)
+    answer = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(WORKLOAD.payload), WORKLOAD.payload)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=_answer_once_each, args=(server, context, answer, 2), daemon=True).start()
+        with load(Target("localhost", server.getsockname()[1], str(pki.server_root))) as running:
+            now = time.monotonic()
+            running.follow(iter([(now, PLAIN), (now + 0.5, PLAIN)]), 4)
+            while running.results.answers < 2 and time.monotonic() < now + 20.0:
+                running.run(0.05)
+            assert running.results.answers == 2
+            assert not running.results.errors
+
+
+def _answer_once_each(server: socket.socket, context: ssl.SSLContext, answer: bytes, times: int) -> None:
+    for _ in range(times):
+        with server.accept()[0] as raw, context.wrap_socket(raw, server_side=True) as peer:
+            data = b""
+            while not data.endswith(WORKLOAD.body):
+                data += peer.recv(65536)
+            peer.sendall(answer)
+
+
+def test_kinds_of_errors_are_bounded() -> None:
+    results = Results()
+    for number in range(1000):
+        results.wrong(f"status {number}")
+    assert len(results.errors) == 65
+    assert results.failed == 1000
