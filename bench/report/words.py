@@ -12,11 +12,11 @@ def clean(text: str) -> str:
 
 
 def number(value: float) -> str:
-    """Three digits or all that are before the point, thousands apart: 0.0312, 1.65, 17.5, 475, 16,266."""
+    """Three digits or all that are before the point, thousands apart: 0.0312, 1.65, 17.5, 475, 16,266; whole: 4."""
     size = abs(value)
     if size >= 1e15:
         return f"{value:.3g}"
-    if size >= 99.95:
+    if size >= 99.95 or value % 1 == 0:
         return f"{value:,.0f}"
     if size >= 9.995:
         return f"{value:.1f}"

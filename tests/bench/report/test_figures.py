@@ -51,7 +51,8 @@ def test_any_name_is_a_figure(name: str) -> None:
         (17.48, "17.5"),
         (475.2, "475"),
         (16_266.4, "16,266"),
-        (-3, "-3.00"),
+        (-3.0, "-3"),
+        (-3.01, "-3.01"),
     ],
 )
 def test_numbers_are_said(value: float, said: str) -> None:
