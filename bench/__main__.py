@@ -152,7 +152,12 @@ def _add_compare(commands: "_Commands") -> None:
     add("--seconds", type=_amount, metavar="S", help="of each measurement (default: 6)")
     add("--soak-seconds", type=_amount, metavar="S", help="of soak1000 (default: 60)")
     add("--repeat", type=_positive, metavar="K", help="how often each (default: 3; memory, soak1000: once)")
-    add("--events-per-second", type=_rate, metavar="R", help="of all streams together in growth (default: 16000)")
+    add(
+        "--events-per-second",
+        type=_rate,
+        metavar="R",
+        help="of all streams in growth, fewer where the mock's core is full (default: 16000)",
+    )
     add(
         "--quick",
         action="store_true",

@@ -19,6 +19,8 @@ _TITLES = {
     "share_of_proxy": "share of a core: the proxy",
     "share_of_mock_and_load": "share of a core: mock and load",
     "share_of_others": "share of a core: others",
+    "share_of_rate": "events that came, of those that were due",
+    "share_of_streams": "streams that had begun",
 }
 
 
@@ -111,8 +113,8 @@ def _said(measured: Sequence[Measured], columns: Sequence[str]) -> Iterator[str]
         for one in theirs:
             if (share := one.figures.get("share_of_rate", 1.0)) < _KEPT:
                 yield (
-                    f"{proxy}{_which(one.streams, one.workers)}: {100 * share:.0f} % of the events that were to come "
-                    "came; where that is the mock's core, choose fewer --events-per-second."
+                    f"{proxy}{_which(one.streams, one.workers)}: {100 * share:.0f} % of the events that were due came; "
+                    "the shares say whose core was full."
                 )
         disturbed = [one.figures["share_of_others"] for one in theirs if noisy(one)]
         if disturbed:

@@ -42,7 +42,7 @@ def test_a_rate_that_was_not_kept_is_said() -> None:
     text = phase_table(
         [one("penstock", 0, share_of_rate=0.5), one("nginx", 0, share_of_rate=0.99)], ["penstock", "nginx"]
     )
-    assert "penstock, 400 streams: 50 % of the events that were to come came" in text
+    assert "penstock, 400 streams: 50 % of the events that were due came" in text
     assert "nginx, 400 streams: 99 %" not in text
 
 
