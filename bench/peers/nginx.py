@@ -28,7 +28,7 @@ http {{
     keepalive_requests 1000000;
     upstream azure {{
 {servers}
-        keepalive 2048;
+        keepalive 4096;
         keepalive_requests 1000000;
     }}
     server {{

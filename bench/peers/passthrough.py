@@ -41,7 +41,7 @@ def _install(_progress: Progress) -> None:
 
 PASSTHROUGH = Peer(
     name="passthrough",
-    about="hypercorn before httpx, the least that a Python proxy does",
+    about="hypercorn on asyncio before httpx, the least that a Python proxy does",
     lacks=NO_GATEWAY,
     workers=(1, 2),
     version=_version,
