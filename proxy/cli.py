@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from proxy import __version__
+from proxy.form import version
 
 if TYPE_CHECKING:
     from proxy.config.structs import Config
@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
         description="A streaming gateway in front of Azure OpenAI.",
         epilog="example: penstock serve --config penstock.toml",
     )
-    parser.add_argument("--version", action="version", version=f"penstock {__version__}")
+    parser.add_argument("--version", action="version", version=f"penstock {version()}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
     serve = _command(commands, "serve", "run the gateway", "penstock serve --config penstock.toml")

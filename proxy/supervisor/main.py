@@ -23,6 +23,7 @@ from proxy.admin.token import checked, load_or_make
 from proxy.config.load import ConfigError, content, judged
 from proxy.config.secrets import resolve
 from proxy.config.structs import Config
+from proxy.form import version
 from proxy.identity.known import AskCertificate, AskKeys, Settled
 from proxy.messages import (
     AskStored,
@@ -205,7 +206,8 @@ class Supervisor:
             async with trio.open_nursery() as workers:
                 for worker in self.workers:
                     workers.start_soon(worker.keep)
-                _log.info("serving on %s with %d workers", ", ".join(_addresses(self.config)), len(self.workers))
+                addresses = ", ".join(_addresses(self.config))
+                _log.info("penstock %s, serving on %s with %d workers", version(), addresses, len(self.workers))
                 await self._draining.wait()
                 for worker in self.workers:
                     worker.drain(float(self.config.listen.bounds.drain))

@@ -25,6 +25,8 @@ from proxy.config.structs import Seconds
 KEY = "test-key-of-the-first-client"
 OTHER_KEY = "test-key-of-the-second-client"
 WITHIN = 45.0  # s; generous, since a machine may be busy with other things
+COMPILED = {"PYTHONPATH": os.environ["COMPILED"], "PYTHONSAFEPATH": "1"} if "COMPILED" in os.environ else {}
+"""Where a folder that `scripts/compile` made is named, the gateway is the one in it."""
 
 
 def azure(pki: Pki, first: float = 0.005, between: float = 0.002) -> MockConfig:
@@ -231,7 +233,7 @@ def gateway(
     text = config_text(pki, mock) if text is None else text
     config = folder / "penstock.toml"
     config.write_text(text)
-    environment = os.environ | {"AZURE_POD_IDENTITY_AUTHORITY_HOST": mock.identity}
+    environment = os.environ | {"AZURE_POD_IDENTITY_AUTHORITY_HOST": mock.identity} | COMPILED
     command = [sys.executable, "-m", "proxy", "serve", "--config", str(config)]
     with (folder / "gateway.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
