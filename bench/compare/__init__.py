@@ -3,6 +3,7 @@
 cpu         what the kernel says a group of processes has used
 measure     what can be measured of a proxy at work
 phases      what is measured, of whom, how often                            (data)
+scenario    a scenario of `bench.scenarios` as a phase
 place       a mock, a proxy before it, and a case measured there once
 control     the bare control program: TLS connections that are only held
 holding     it as something to be measured, and its clients
