@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from bench.compare.cpu import busy_seconds, cpu_seconds, descriptors, family, memory_bytes
+from bench.compare.cpu import busy_seconds, cpu_seconds, descriptors, family, memory_bytes, threads
 from bench.compare.holding import held
 from bench.failure import BenchError
 from bench.load.arrivals import moments
@@ -203,15 +203,17 @@ def plain_requests(scene: Scene, case: Case) -> Found:
 def plain_queued(scene: Scene, case: Case) -> Found:
     """The same with a queue before the proxy at all times, however fast it is.
 
-    A process that only burns time shares the proxy's core, and waking does not interrupt it (SCHED_BATCH). So the proxy
-    finds several requests waiting whenever it runs, as at full load: a proxy that waits for its load between requests
-    pays for more turns of its loop.
+    A process that only burns time shares the proxy's core, and waking interrupts neither (SCHED_BATCH, which each
+    thread has for itself: with some proxies it is not the first that serves). So the proxy finds several requests
+    waiting whenever it runs, as at full load: a proxy that waits for its load between requests pays for more turns of
+    its loop.
     """
     core = scene.core
     if core is None:
         raise BenchError("a queue is kept on one core only")
-    for pid in scene.processes:
-        os.sched_setscheduler(pid, os.SCHED_BATCH, os.sched_param(0))
+    for thread in threads(scene.processes):
+        with contextlib.suppress(ProcessLookupError):
+            os.sched_setscheduler(thread, os.SCHED_BATCH, os.sched_param(0))
     burn = [sys.executable, "-c", "while True: pass"]
     with process(burn, Path(os.devnull), cores=(core,)) as burning:
         before, clock = cpu_seconds([burning]), time.monotonic()

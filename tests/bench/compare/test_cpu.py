@@ -3,9 +3,10 @@
 import os
 import subprocess
 import sys
+import threading
 import time
 
-from bench.compare.cpu import busy_seconds, cpu_seconds, family, memory_bytes
+from bench.compare.cpu import busy_seconds, cpu_seconds, family, memory_bytes, threads
 
 _PARENT = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'input()'])"
 
@@ -22,6 +23,17 @@ def test_a_family_has_its_grandchildren() -> None:
         assert memory_bytes(found) > memory_bytes([parent.pid]) > 0
 
 
+def test_every_thread_of_a_process_is_found() -> None:
+    over = threading.Event()
+    other = threading.Thread(target=over.wait)
+    other.start()
+    try:
+        assert {os.getpid(), other.native_id} <= set(threads([os.getpid()]))
+    finally:
+        over.set()
+        other.join()
+
+
 def test_work_is_accounted_for() -> None:
     before, busy = cpu_seconds([os.getpid()]), busy_seconds()
     sum(number * number for number in range(500_000))
@@ -32,5 +44,6 @@ def test_work_is_accounted_for() -> None:
 def test_a_process_that_is_gone_counts_nothing() -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as gone:
         gone.wait()
+    assert threads([gone.pid]) == []
     assert cpu_seconds([gone.pid]) == 0
     assert memory_bytes([gone.pid]) == 0
