@@ -44,7 +44,10 @@ def test_the_gateways_configuration_is_valid(pki: Pki, place: Place, monkeypatch
             (
                 *("worker_processes 2;", "ssl_verify_client on;", "ssl_session_tickets off;", "ssl_session_cache off;"),
                 *("proxy_ssl_verify on;", "proxy_buffering off;", "proxy_http_version 1.1;", "server 127.0.0.1:7002;"),
-                *("access_log {folder}/nginx-access.log;", "ssl_client_certificate {pki.client_root};"),
+                *(
+                    "access_log {folder}/nginx-access.log combined buffer=64k flush=1s;",
+                    "ssl_client_certificate {pki.client_root};",
+                ),
                 *("proxy_ssl_trusted_certificate {pki.server_root};", "keepalive 4096;"),
             ),
         ),
