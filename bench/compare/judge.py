@@ -8,12 +8,13 @@ from collections.abc import Iterator, Sequence
 from statistics import median
 from typing import NamedTuple
 
-from bench.compare.bars import BARS, OURS, Against, Bar
+from bench.compare.bars import BARS, CONTROL, DIRECT, OURS, Against, Bar
 from bench.report.stored import Measured, Verdict
 
 NOISY = 0.10
 """The share of a core that others may take while something is measured."""
-
+KEPT = 0.95
+"""The share of a rate from which on it was kept."""
 
 _RAN, _RIGHT = "it could be measured", "every answer was right"
 
@@ -105,41 +106,75 @@ def _compared(bar: Bar, ours: Measured, theirs: Measured) -> Value:
 
 
 def verdict(bar: Bar, measured: Sequence[Measured]) -> Verdict | None:
-    """None where what the bar compares was not measured."""
+    """None where what the bar compares was not asked for, or the peer that it names does not run here. Where Penstock
+    could not be measured, it does not hold.
+    """
     found = values(bar, measured)
-    if not found:
+    failures = list(_failures(bar, measured))
+    if not found and not failures:
         return None
     each = [one.value for one in found]
-    middle = median(each)
+    middle = median(each) if each else float("nan")
+    said = "; ".join(_measured(bar, found, middle) + _beside(bar, measured) + failures)
     return Verdict(
         what=bar.what,
-        measured=_measured(bar, middle, each, sum(one.noisy for one in found)) + _of_streams(bar, measured),
+        measured=said,
         bar=bar.demanded(bar.limit),
-        holds=bar.allows(middle, bar.limit),
+        holds=bar.allows(middle, bar.limit) and not failures,
         aim="" if bar.aim is None else bar.demanded(bar.aim),
-        reached=bar.aim is not None and bar.allows(middle, bar.aim),
+        reached=bar.aim is not None and bar.allows(middle, bar.aim) and not failures,
     )
 
 
-def _measured(bar: Bar, middle: float, each: list[float], disturbed: int) -> str:
+def _failures(bar: Bar, measured: Sequence[Measured]) -> Iterator[str]:
+    """Of what the bar needs: Penstock's, and those of what is no peer."""
+    about = [one for one in measured if one.scenario == bar.phase and (not bar.streams or one.streams in bar.streams)]
+    if bar.other and not any(one.proxy == bar.other for one in about):
+        return
+    for proxy in (OURS, *({bar.other} & {DIRECT, CONTROL})):
+        theirs = [one for one in about if one.proxy == proxy]
+        whys = [why for one in theirs if (why := failure(one))]
+        if whys:
+            yield f"{proxy} failed in {len(whys)} of {len(theirs)}: {whys[0]}"
+
+
+def _measured(bar: Bar, found: Sequence[Value], middle: float) -> list[str]:
+    """The median, between which it lies, and how often others had the machine."""
+    if not found:
+        return ["nothing"]
+    each = [one.value for one in found]
+    disturbed = sum(one.noisy for one in found)
     said = bar.said(middle)
     if len(each) > 1:
         said += f" ({bar.said(min(each))} – {bar.said(max(each))})"
-    return said + (f"; {disturbed} of {len(each)} noisy" if disturbed else "")
+    return [said, f"{disturbed} of {len(each)} noisy"] if disturbed else [said]
 
 
-def _of_streams(bar: Bar, measured: Sequence[Measured]) -> str:
-    """Which counts are compared, where that is what a bar is about."""
-    if bar.against is not Against.STREAMS:
-        return ""
-    counts = sorted({one.streams for one in _about(bar, measured)})
-    return f"; {', '.join(f'{count:,}' for count in counts)} streams"
+def _beside(bar: Bar, measured: Sequence[Measured]) -> list[str]:
+    """What one must know to read it: counts of streams, a rate or a load that was not reached, a peer's errors."""
+    about = _about(bar, measured)
+    ours = [one for one in about if one.proxy == OURS]
+    said: list[str] = []
+    if bar.against is Against.STREAMS and ours:
+        said.append(f"{', '.join(f'{count:,}' for count in sorted({one.streams for one in ours}))} streams")
+    rates = [one.figures["share_of_rate"] for one in ours if "share_of_rate" in one.figures]
+    if rates and min(rates) < KEPT:
+        said.append(f"down to {100 * min(rates):.0f} % of the events that were due")
+    loads = [one.figures["share_of_capacity"] for one in ours if "share_of_capacity" in one.figures]
+    if loads:
+        said.append(f"at {100 * median(loads):.0f} % of what a core carries")
+    if any(one.proxy == bar.other and errors(one) for one in about):
+        said.append(f"not every answer of {bar.other} was right")
+    return said
 
 
 def verdicts(measured: Sequence[Measured]) -> tuple[Verdict, ...]:
-    """Of all bars whose figures are there; and that of Penstock's answers none was wrong."""
-    count = sum(one.figures.get("errors", 0.0) for one in measured if one.proxy == OURS)
+    """Of all bars whose figures are there; and that of Penstock's answers none was wrong, and all could be measured."""
     found = [one for bar in BARS if (one := verdict(bar, measured)) is not None]
-    if any(one.proxy == OURS for one in measured):
-        found.append(Verdict(what="errors and wrong bytes", measured=f"{count:g}", bar="0", holds=not count))
+    ours = [one for one in measured if one.proxy == OURS]
+    if ours:
+        count = sum(one.figures.get("errors", 0.0) for one in ours)
+        failures = sum(bool(failure(one)) for one in ours)
+        said = f"{count:g}" + (f"; {failures} of {len(ours)} could not be measured" if failures else "")
+        found.append(Verdict(what="errors and wrong bytes", measured=said, bar="0", holds=not count and not failures))
     return tuple(found)

@@ -4,11 +4,9 @@ from collections.abc import Iterator, Sequence
 from statistics import median
 
 from bench.compare.bars import OURS, quantity, unit
-from bench.compare.judge import errors, failure, noisy
+from bench.compare.judge import KEPT, errors, failure, noisy
 from bench.report.stored import Measured, Stored, Verdict
 
-_KEPT = 0.95
-"""The share of a rate from which on it was kept."""
 _TITLES = {
     "cpu_us_per_event": "**CPU per SSE event**",
     "cpu_us_per_request": "**CPU per plain request**",
@@ -111,7 +109,7 @@ def _said(measured: Sequence[Measured], columns: Sequence[str]) -> Iterator[str]
         for said in dict.fromkeys(said for one in theirs if (said := errors(one))):
             yield f"**{proxy}, not every answer was right**: {said}"
         for one in theirs:
-            if (share := one.figures.get("share_of_rate", 1.0)) < _KEPT:
+            if (share := one.figures.get("share_of_rate", 1.0)) < KEPT:
                 yield (
                     f"{proxy}{_which(one.streams, one.workers)}: {100 * share:.0f} % of the events that were due came; "
                     "the shares say whose core was full."

@@ -1,9 +1,10 @@
 """Bars judge what they should, by the median of what was measured together, and nothing where there is nothing."""
 
+import msgspec
 import pytest
 
 from bench.compare.bars import BARS, Against, Bar
-from bench.compare.judge import failed, failure, noisy, values, verdict, verdicts
+from bench.compare.judge import failed, failure, noisy, values, verdict, verdicts, wrong
 from bench.report.stored import Measured
 
 
@@ -94,6 +95,54 @@ def test_noise_is_told_and_kept() -> None:
     assert judged.measured == "3 × (2 × – 4 ×); 1 of 2 noisy"
 
 
+def could_not(proxy: str, repeat: int = 0) -> Measured:
+    return Measured(scenario="plain", proxy=proxy, repeat=repeat, verdicts=(failed("it did not start"),))
+
+
+@pytest.mark.parametrize(
+    ("against", "measured", "said"),
+    [
+        (
+            Against.RATIO,
+            [could_not("penstock"), one("nginx", 1)],
+            "nothing; penstock failed in 1 of 1: it did not start",
+        ),
+        (
+            Against.RATIO,
+            [*runs([10.0], [10.0]), could_not("penstock", 1), one("nginx", 10, 1)],
+            "1 ×; penstock failed in 1 of 2: it did not start",
+        ),
+        (Against.NOTHING, [could_not("penstock")], "nothing; penstock failed in 1 of 1: it did not start"),
+        (Against.RATIO, [one("penstock", 1), could_not("nginx")], None),
+        (Against.RATIO, [could_not("penstock")], None),
+    ],
+)
+def test_what_could_not_be_measured_of_the_gateway_holds_nothing(
+    against: Against, measured: list[Measured], said: str | None
+) -> None:
+    judged = verdict(bar(against, 100.0, 50.0, other="nginx" if against is Against.RATIO else ""), measured)
+    assert (judged and judged.measured) == said
+    assert judged is None or not (judged.holds or judged.reached)
+
+
+def test_a_control_that_failed_is_told() -> None:
+    judged = verdict(bar(Against.DIFFERENCE, other="control"), [one("penstock", 1), could_not("control")])
+    assert judged is not None
+    assert (judged.measured, judged.holds) == ("nothing; control failed in 1 of 1: it did not start", False)
+
+
+def test_what_must_be_known_beside_a_figure_is_said_with_it() -> None:
+    figures = {"x_ms": 1.0, "share_of_rate": 0.8, "share_of_capacity": 0.27}
+    ours = Measured(scenario="plain", proxy="penstock", repeat=0, figures=figures)
+    theirs = msgspec.structs.replace(one("nginx", 1.0), verdicts=(wrong("9 × status 502"),))
+    judged = verdict(bar(Against.RATIO), [ours, theirs])
+    assert judged is not None
+    assert judged.measured == (
+        "1 ×; down to 80 % of the events that were due; at 27 % of what a core carries; "
+        "not every answer of nginx was right"
+    )
+
+
 def test_nothing_to_judge_by_is_no_verdict() -> None:
     assert verdict(bar(Against.RATIO), runs([1.0], [1.0], "envoy")) is None
     assert verdicts([]) == ()
@@ -104,6 +153,11 @@ def test_errors_of_the_gateway_are_judged_and_those_of_others_are_not() -> None:
     ours = Measured(scenario="plain", proxy="penstock", repeat=0, figures=figures)
     theirs = Measured(scenario="plain", proxy="litellm", repeat=0, figures=figures)
     assert [(judged.measured, judged.holds) for judged in verdicts([ours, theirs])] == [("2", False)]
+
+
+def test_no_error_is_not_enough_where_something_could_not_be_measured() -> None:
+    judged = verdicts([one("penstock", 1.0), could_not("penstock", 1)])[-1]
+    assert (judged.measured, judged.holds) == ("0; 1 of 2 could not be measured", False)
 
 
 def test_a_failure_is_kept_with_its_reason() -> None:
