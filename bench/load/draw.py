@@ -129,13 +129,17 @@ class Draw:
         weights = [identity.weight for identity in job.identities] or [1.0]
         self._seed = job.seed
         self._clients = job.arrivals.clients
+        self._evenly = job.arrivals.kind == "constant"
         self._kinds = [Kind(job, index, host, self.callers, weights) for index in range(len(job.mixes))]
         self._choice = Choice([mix.share for mix in job.mixes], "mixes")
         self._sizes = Sizes(job, host)
 
     def request(self, number: int) -> Plan:
-        """Of an open loop: what falls due as number so-and-so."""
-        kind = self._kinds[self._choice.at(unit(bits(self._seed, 2 * number)))]
+        """Of an open loop: what falls due as number so-and-so. At a constant rate each mix comes at its own, evenly:
+        bursts of one would be load that nobody asked for.
+        """
+        place = _even(self._seed + number + 1) if self._evenly else unit(bits(self._seed, 2 * number))
+        kind = self._kinds[self._choice.at(place)]
         random = bits(self._seed, 2 * number + 1)
         return kind.plan(kind.callers[kind.choice.at((random >> 16 & 0xFFFFFF) / 0x1000000)], random)
 

@@ -49,6 +49,14 @@ def test_an_open_loop_has_its_shares() -> None:
     assert {plan.caller.client for plan in plans if plan.mix == 1 and plan.caller} == {"a"}
 
 
+def test_at_a_constant_rate_each_mix_comes_evenly() -> None:
+    mixes = tuple(Mix(kind="plain", share=share) for share in (24.0, 6.0, 20.0))
+    draw = Draw(msgspec.structs.replace(JOB, mixes=mixes, arrivals=Arrivals(kind="constant", rate=50.0)), "localhost")
+    for second in range(40):
+        counts = Counter(draw.request(50 * second + number).mix for number in range(50))
+        assert all(abs(counts[mix] - due) <= 2 for mix, due in enumerate((24, 6, 20)))
+
+
 def test_sizes_fill_their_ranges() -> None:
     workloads = [DRAW.request(number).workload for number in range(4000)]
     tokens = [one.tokens for one in workloads if one is not None and one.ends]
