@@ -1,7 +1,7 @@
 """What was seen of a scenario, as figures: of each second, and of any while. Pure.
 
 A request belongs to the moment in which it was due, whenever its answer came; moments are as long as the scenario's
-grain. Metrics of a while, by the names of `bench.scenarios.structs.Metric`:
+grain. Metrics of a while, by the names of `bench.scenarios.structs.Metric`; there is none where nothing was asked:
 
 failed                5xx, resets and silence: a client-visible error of a request that had no byte of an answer yet
 broken                answers that broke off after their first byte, which nothing can hide
@@ -194,6 +194,16 @@ def _whole(histogram: str, share: float) -> _Metric:
     return lambda one: _ms(one.results.histogram(histogram), share)
 
 
+def _count(of: Callable[[Tally], float]) -> _Metric:
+    """Where nothing was asked, nothing went wrong either, and that says nothing."""
+    return lambda one: float(of(one.tally)) if one.tally.asked else None
+
+
+def _anything(results: Results) -> bool:
+    """Whether any answer came that could have been wrong."""
+    return bool(results.answers or results.events or results.failed)
+
+
 def _over(count: float, of: float) -> float | None:
     return count / of if of else None
 
@@ -211,9 +221,9 @@ def _events(moments: Iterable[Moment]) -> int:
 
 
 _METRICS: Mapping[str, _Metric] = {
-    "failed": lambda one: float(one.tally.failed),
-    "broken": lambda one: float(one.tally.broken),
-    "refused": lambda one: float(one.tally.refused),
+    "failed": _count(lambda tally: tally.failed),
+    "broken": _count(lambda tally: tally.broken),
+    "refused": _count(lambda tally: tally.refused),
     "answered": lambda one: _over(one.tally.answered + one.tally.left, one.tally.over),
     "ttft_p50_ms": _ttft(0.5),
     "ttft_p90_ms": _ttft(0.9),
@@ -221,8 +231,8 @@ _METRICS: Mapping[str, _Metric] = {
     "share": lambda one: _over(one.tally.by.get(one.backend or "", 0), sum(one.tally.by.values())),
     "attempts": lambda one: float(one.attempts.get(one.backend or "", 0)),
     "attempts_per_request": lambda one: _over(sum(one.attempts.values()), one.tally.asked),
-    "told_s": lambda one: one.tally.told,
-    "untold": lambda one: float(one.tally.untold),
+    "told_s": _count(lambda tally: tally.told),
+    "untold": _count(lambda tally: tally.untold),
     "asked_per_second": lambda one: one.tally.asked / one.seconds,
     "answered_per_second": lambda one: one.tally.answered / one.seconds,
     "events_per_second": lambda one: _events(one.moments) / one.seconds,
@@ -234,7 +244,7 @@ _METRICS: Mapping[str, _Metric] = {
     "memory_growth_mb": _grows(lambda moment: moment.memory_mb),
     "descriptors": _most(lambda moment: float(moment.descriptors)),
     "descriptor_growth": _grows(lambda moment: float(moment.descriptors)),
-    "wrong_bytes": lambda one: float(wrong_bytes(one.results)),
+    "wrong_bytes": lambda one: float(wrong_bytes(one.results)) if _anything(one.results) else None,
     "late_p50_ms": _whole("late", 0.5),
     "late_p99_ms": _whole("late", 0.99),
     "handshake_p50_ms": _whole("handshake", 0.5),

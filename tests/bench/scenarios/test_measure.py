@@ -1,5 +1,6 @@
 """Figures and bars of a scenario that is made up."""
 
+import msgspec
 import pytest
 
 from bench.load.histogram import Histogram
@@ -92,6 +93,12 @@ def test_metrics_of_one_client_and_of_nothing() -> None:
     assert measured(PLAYED, "memory_growth_mb", 1.0, 2.0) is None
     assert measured(PLAYED, "memory_growth_mb", 0.0, 2.0) == pytest.approx(1.0)
     assert measured(PLAYED, "descriptor_growth", 0.0, 2.0) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("metric", ["failed", "broken", "refused", "untold", "told_s", "answered", "wrong_bytes"])
+def test_nothing_went_wrong_only_where_something_was_asked(metric: str) -> None:
+    nothing = msgspec.structs.replace(PLAYED, results=Results(), tallies={}, attempts={})
+    assert measured(nothing, metric, 0.0, 2.0) is None
 
 
 def test_seconds_add_up() -> None:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from bench.load.results import Results
+from bench.load.histogram import Histogram
+from bench.load.results import Results, Tally
 from bench.scenarios.measure import Moment, Played
 from bench.scenarios.record import markdown, record
 from bench.scenarios.scenario import load
@@ -10,8 +11,14 @@ from bench.scenarios.vitals import Vitals
 
 MOMENT = Moment(at=0, events=100, handshakes=0, open=4, late_p99=None, vitals={"supervisor": Vitals(0.1, 40.0, 20)})
 PLAYED = Played(
-    grain=0.1, results=Results(), tallies={}, attempts={}, moments={0: MOMENT}, clients=("",), took=1.0
-)  # fmt: skip
+    grain=0.1,
+    results=Results(),
+    tallies={(0, ""): (Tally(asked=1), Histogram())},
+    attempts={},
+    moments={0: MOMENT},
+    clients=("",),
+    took=1.0,
+)
 
 
 @pytest.mark.parametrize(
