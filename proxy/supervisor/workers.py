@@ -71,7 +71,7 @@ class WorkerProcess:
         self._announce = announce
         self._channel: Channel | None = None
         self._generation = 0
-        self._draining = False
+        self._draining = trio.Event()
 
     def __repr__(self) -> str:
         return f"<WorkerProcess {self.index} {self.state.value} pid={self.pid}>"
@@ -89,7 +89,7 @@ class WorkerProcess:
 
     def drain(self, seconds: float) -> None:
         """Have the worker finish and leave; it is not replaced."""
-        self._draining = True
+        self._draining.set()
         if self.state is WorkerState.SERVING:
             self.state = WorkerState.DRAINING
         self.post(Drain(seconds))
@@ -97,10 +97,10 @@ class WorkerProcess:
     async def keep(self) -> None:
         """Run one process after another until drained."""
         backoff = _FIRST_BACKOFF
-        while True:
+        while not self._draining.is_set():
             began = time.monotonic()
             code = await self._live()
-            if self._draining:
+            if self._draining.is_set():
                 break
             if time.monotonic() - began > _SETTLED_AFTER:
                 backoff = _FIRST_BACKOFF
@@ -108,7 +108,8 @@ class WorkerProcess:
             text = f"worker {self.index} ended unasked ({_cause(code)}); a new one starts in {backoff:.2f} s"
             self._announce(Event("worker_lost", "error", text, {"worker": self.index, "restarts": self.restarts}))
             self._become(WorkerState.BACKING_OFF)
-            await trio.sleep(backoff)
+            with trio.move_on_after(backoff):
+                await self._draining.wait()
             backoff = min(backoff * 2, _BACKOFF_AT_MOST)
         self._become(WorkerState.STOPPED)
 

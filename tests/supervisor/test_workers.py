@@ -297,3 +297,11 @@ async def test_when_the_supervisor_goes_the_process_goes(tmp_path: Path, place: 
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
     assert place.gone == [4]
+
+
+async def test_a_place_that_is_drained_while_it_backs_off_gets_no_further_worker(place: Place) -> None:
+    (await place.life()).end(1)
+    await place.becomes(WorkerState.BACKING_OFF)
+    place.worker.drain(1.0)
+    await place.becomes(WorkerState.STOPPED)
+    assert len(place.gone) == 1
