@@ -76,7 +76,7 @@ from proxy.wire.pool import PRUNE_EVERY, Pool
 from proxy.wire.pump import Pump
 from proxy.wire.server import ClientConnection
 
-_OWNER_WAIT = 1.0
+_OWNER_WAIT = 3.0  # on a machine whose cores are all taken, as when hundreds shake hands at once, it needs some of it
 _ASK_AGAIN = 0.05
 _REJECTED_AGAIN = 1.0
 _SEEN = 10_000
