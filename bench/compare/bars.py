@@ -8,8 +8,7 @@ from enum import Enum
 
 import msgspec
 
-OURS, DIRECT, CONTROL = "penstock", "direct", "control"
-"""Penstock; no proxy at all; the bare control program (`bench.compare.control`)."""
+from bench.report.stored import CONTROL, DIRECT
 
 
 class Against(Enum):

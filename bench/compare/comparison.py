@@ -9,14 +9,13 @@ from pathlib import Path
 
 import msgspec
 
-from bench.compare.bars import CONTROL, DIRECT, OURS
 from bench.compare.holding import CONTROL_PROGRAM
 from bench.compare.judge import failed, verdicts, wrong
 from bench.compare.measure import Case
 from bench.compare.phases import Besides, Phase
 from bench.compare.place import Cores, through
 from bench.failure import BenchError
-from bench.report.stored import Measured, Proxy, Stored, Verdict, write
+from bench.report.stored import CONTROL, DIRECT, OURS, Measured, Proxy, Stored, Verdict, write
 from certs.pki import Pki
 
 _BESIDES = {

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 
 import msgspec
 
-from bench.compare.bars import CONTROL
 from bench.compare.control import Wanted
 from bench.failure import BenchError
 from bench.load.engine import Target
 from bench.peers.peer import Peer, Place, Progress, Running, mutual_tls
 from bench.peers.process import await_ready, free_ports, listening, process
+from bench.report.stored import CONTROL
 
 _PATIENCE = 10.0  # s for a handshake
 

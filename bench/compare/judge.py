@@ -8,11 +8,9 @@ from collections.abc import Iterator, Sequence
 from statistics import median
 from typing import NamedTuple
 
-from bench.compare.bars import BARS, CONTROL, DIRECT, OURS, Against, Bar
-from bench.report.stored import Measured, Verdict
+from bench.compare.bars import BARS, Against, Bar
+from bench.report.stored import CONTROL, DIRECT, NOISY, OURS, Measured, Verdict
 
-NOISY = 0.10
-"""The share of a core that others may take while something is measured."""
 KEPT = 0.95
 """The share of a rate from which on it was kept."""
 

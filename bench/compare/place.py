@@ -6,7 +6,6 @@ from pathlib import Path
 
 import msgspec
 
-from bench.compare.bars import CONTROL, DIRECT
 from bench.compare.holding import CONTROL_PROGRAM
 from bench.compare.measure import Case, Found, Scene, memory_held
 from bench.failure import BenchError
@@ -14,6 +13,7 @@ from bench.mock.config import Deployment, Instance, MockConfig
 from bench.mock.process import MockFailed, MockProcess, mock_process
 from bench.peers.known import PEERS
 from bench.peers.peer import Access, Place
+from bench.report.stored import CONTROL, DIRECT
 from certs.pki import Pki
 from proxy.config.structs import Seconds
 

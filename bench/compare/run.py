@@ -6,7 +6,6 @@ from pathlib import Path
 
 import msgspec
 
-from bench.compare.bars import OURS
 from bench.compare.comparison import Comparison, Plan
 from bench.compare.cpu import pin
 from bench.compare.phases import Phase, Sizes, phases
@@ -18,7 +17,7 @@ from bench.load.command import raise_descriptor_limit
 from bench.peers.known import PEERS
 from bench.peers.peer import Peer
 from bench.report.here import command, commit, machine, now
-from bench.report.stored import Machine, Proxy, Stored
+from bench.report.stored import OURS, Machine, Proxy, Stored
 from bench.scenarios.scenario import found
 from certs.pki import build
 

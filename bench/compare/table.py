@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 from statistics import median
 
-from bench.compare.bars import OURS, quantity, unit
+from bench.compare.bars import quantity, unit
 from bench.compare.judge import KEPT, errors, failure, noisy
-from bench.report.stored import Measured, Stored, Verdict
+from bench.report.stored import OURS, Measured, Stored, Verdict
 
 _TITLES = {
     "cpu_us_per_event": "**CPU per SSE event**",

@@ -7,7 +7,8 @@ from bench.plot import Bar, Curve, Look, Plane, Point, Range, bars, curves, look
 from bench.report.earlier import Became, Change
 from bench.report.figures import Figure, figure
 from bench.report.histograms import Distribution, merged
-from bench.report.together import OURS, Case, Middle, Together
+from bench.report.stored import OURS
+from bench.report.together import Case, Middle, Together
 from bench.report.words import capital, number, percent, times
 
 HISTOGRAMS = {

@@ -14,7 +14,8 @@ import msgspec
 
 from bench.report.figures import Better, Figure, figure
 from bench.report.noise import ALIKE, FEWEST, Difference, beyond_noise, difference
-from bench.report.together import CONTROL, DIRECT, OURS, Case, Middle, Together
+from bench.report.stored import CONTROL, DIRECT, OURS
+from bench.report.together import Case, Middle, Together
 
 _LEAST_CHANGE = math.log(1.03)
 _LEAST_CHANGE_ALONE = math.log(1.10)  # where nothing was measured beside it that is as fast as it was

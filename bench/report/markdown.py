@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from bench.report.earlier import Became, Change, subject
 from bench.report.figures import Better, figure
 from bench.report.page import heading
-from bench.report.together import OURS, Case, Judged, Together, disturbed
+from bench.report.stored import OURS
+from bench.report.together import Case, Judged, Together, disturbed
 from bench.report.words import capital, listed, number, percent, times
 
 _SPECIAL = "\\`*_[]<>|"

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from bench.report import charts, seconds, tables
 from bench.report.earlier import Became, Change, subject
-from bench.report.stored import Stored
-from bench.report.together import CONTROL, DIRECT, OURS, Case, Together, disturbed
+from bench.report.stored import CONTROL, DIRECT, OURS, Stored
+from bench.report.together import Case, Together, disturbed
 from bench.report.words import capital, listed
 from bench.sheet import document, pill
 

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Sequence
 
 from bench.plot import Band, Chart, Series, lines, look, spans_decades, stacked
-from bench.report.stored import Measured, Second
+from bench.report.stored import OURS, Measured, Second
 from bench.report.thin import Thinned, names, thin
-from bench.report.together import OURS, Case, Together
+from bench.report.together import Case, Together
 
 _MOST_LINES = 12
 _BACKEND = "backend_"

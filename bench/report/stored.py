@@ -10,6 +10,11 @@ import msgspec
 
 from bench.failure import BenchError
 
+OURS, DIRECT, CONTROL = "penstock", "direct", "control"
+"""What it is all about; no proxy at all; a program that only holds connections (`bench.compare.control`)."""
+NOISY = 0.10
+"""The share of a core that others may take while something is measured."""
+
 FORMAT = 1
 _LARGEST = 1 << 28  # bytes of a file that is read
 

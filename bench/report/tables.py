@@ -8,7 +8,8 @@ from bench.report.earlier import Became, Change
 from bench.report.figures import Better, Figure, figure
 from bench.report.histograms import MARKED, Distribution
 from bench.report.noise import FEWEST
-from bench.report.together import OURS, Case, Judged, Together
+from bench.report.stored import OURS
+from bench.report.together import Case, Judged, Together
 from bench.report.words import capital, listed, number, percent, times
 from bench.sheet import pill, table
 

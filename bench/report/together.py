@@ -11,14 +11,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from bench.report.figures import order
-from bench.report.stored import Measured, Proxy, Stored, Verdict
+from bench.report.stored import CONTROL, DIRECT, NOISY, OURS, Measured, Proxy, Stored, Verdict
 from bench.report.words import clean
-
-OURS, DIRECT, CONTROL = "penstock", "direct", "control"
-"""What the report is about; no proxy at all; a program that only holds connections."""
-
-NOISY = 0.10
-"""The share of a core that others may take while something is measured."""
 
 _NAMED = 8
 

@@ -3,12 +3,11 @@
 from collections.abc import Iterable
 
 from bench.load.results import HISTOGRAMS
-from bench.report.stored import Band, Measured, Verdict
+from bench.report.stored import OURS, Band, Measured, Verdict
 from bench.scenarios.measure import Played, measured, seconds
 from bench.scenarios.schedule import bands
 from bench.scenarios.structs import Scenario
 
-PROXY = "penstock"
 _COUNTS = ("failed", "broken", "refused", "wrong_bytes", "untold")
 _FIGURES = (
     *("asked_per_second", "answered_per_second", "events_per_second", "handshakes_per_second", "open_least"),
@@ -41,7 +40,7 @@ def record(name: str, scenario: Scenario, played: Played, verdicts: Iterable[Ver
     histograms = {one: played.results.histogram(one) for one in HISTOGRAMS}
     return Measured(
         scenario=name,
-        proxy=PROXY,
+        proxy=OURS,
         repeat=0,
         title=scenario.title,
         story=scenario.story,

@@ -12,12 +12,12 @@ from bench.failure import BenchError
 from bench.load.command import raise_descriptor_limit
 from bench.report import here
 from bench.report.page import page
-from bench.report.stored import Measured, Proxy, Stored, write
+from bench.report.stored import OURS, Measured, Proxy, Stored, write
 from bench.report.together import lay
 from bench.scenarios.bars import judge
 from bench.scenarios.live import view
 from bench.scenarios.play import play
-from bench.scenarios.record import PROXY, markdown, record
+from bench.scenarios.record import markdown, record
 from bench.scenarios.scenario import found, known, load
 from bench.scenarios.schedule import lasting
 from bench.scenarios.structs import Scenario
@@ -71,7 +71,7 @@ def run(options: Options) -> int:
                 began=began,
                 commit=commit,
                 machine=here.machine(_CORES),
-                proxies=(Proxy(name=PROXY, version=__version__, about=_ABOUT),),
+                proxies=(Proxy(name=OURS, version=__version__, about=_ABOUT),),
                 measured=tuple(everything),
             )
             if options.output is not None:  # after each: a run that is broken off leaves what it has

@@ -9,7 +9,6 @@ from types import SimpleNamespace
 import pytest
 
 import bench.compare.place
-from bench.compare.bars import CONTROL, DIRECT, OURS
 from bench.compare.comparison import Comparison, Plan
 from bench.compare.judge import failure
 from bench.compare.measure import Case, Found, Scene, events, memory_held
@@ -18,7 +17,7 @@ from bench.compare.place import Cores, through
 from bench.failure import BenchError
 from bench.mock.config import MockConfig
 from bench.peers.peer import Access, Peer, Place, Progress, Running
-from bench.report.stored import Machine, Proxy, Stored, read
+from bench.report.stored import CONTROL, DIRECT, OURS, Machine, Proxy, Stored, read
 from certs.pki import Pki, build
 
 MACHINE = Machine(cpu="", cores="", kernel="", python="", openssl="")
