@@ -17,6 +17,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -25,6 +26,7 @@ import msgspec
 from bench.failure import BenchError
 
 _LINES_AT_MOST = 2_000_000
+_LONGEST = 1 << 20  # letters of one line
 _SHOWN = 60
 _MONTHS = {name: number for number, name in enumerate("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(), 1)}
 _ACCESS = re.compile(
@@ -69,7 +71,7 @@ def recorded(path: Path) -> list[Recorded]:
     """What is in a log, in order. Raises `BenchError`, which names file and line."""
     try:
         with path.open(encoding="utf-8", errors="replace") as lines:
-            entries = list(_entries(path, lines))
+            entries = list(_entries(path, iter(partial(lines.readline, _LONGEST), "")))
     except OSError as error:
         raise BenchError(f"{path}: cannot be read ({error.strerror}); name a log") from None
     if not entries:

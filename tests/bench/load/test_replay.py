@@ -79,6 +79,7 @@ def test_a_last_line_that_is_half_written_is_left_out(tmp_path: Path, line: str)
         (audit("20.000") + '{"time": 5}\n', "line 2 is no record of the audit log"),
         (audit("20.000").replace("2026-", "26-"), "line 1"),
         ("\x00\xff" * 2000 + "\n", "line 1"),
+        ("\x00" * (1 << 21), "no request in it"),
     ],
 )
 def test_what_is_no_log_is_said_by_line(tmp_path: Path, text: str, said: str) -> None:
