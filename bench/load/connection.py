@@ -95,6 +95,7 @@ class State(Enum):
 
 
 _ANSWERING = State.ANSWERING
+_UNASKED = (State.CONNECTING, State.HANDSHAKING)
 
 
 class Source(Protocol):
@@ -425,8 +426,13 @@ class Connection:
         self._load.told(Asked(self.plan, self._sent, self._first, time.monotonic(), wrong, head, left))
 
     def _fail(self, kind: str, *, whole: bool = False) -> None:
-        """`whole`: with a whole answer, so that the connection is still good."""
+        """`whole`: with a whole answer, so that the connection is still good. Who gets no connection has asked in vain,
+        also in a closed loop.
+        """
         load, results = self._load, self._load.results
+        if self._sent is None and self.state in _UNASKED:
+            self._sent = self._began
+            load.came_due(self._began, self.plan)
         self._tell(kind)
         results.wrong(kind)
         load.failed[self.port] = kind

@@ -158,9 +158,11 @@ def test_no_one_at_home(pki: Pki) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     with load(Target("localhost", port, str(pki.server_root))) as running:
-        running.start(1, Plan(returns=False))
+        running.start(1, Plan(workload=WORKLOAD, returns=False))
         running.run(0.1)
         assert running.results.errors == {"connecting: ECONNREFUSED": 1}
+        assert running.results.asked == 1
+        assert [(tally.asked, tally.failed) for tally, _ in running.results.tallies.values()] == [(1, 1)]
 
 
 def test_a_server_that_speaks_no_tls(pki: Pki) -> None:
