@@ -149,8 +149,8 @@ def _add_compare(commands: "_Commands") -> None:
     add("scenarios", nargs="*", metavar="SCENARIO", help="by name or file; see `run --list`; none: --what")
     add("--with", dest="peers", type=_names, default=("nginx",), metavar="LIST", help="see `peers`; default: nginx")
     add("--what", type=_names, metavar="LIST", help=f"of {_PHASES}; default: those with bars; all: all")
-    add("--seconds", type=_amount, metavar="S", help="of each measurement (default: 6)")
-    add("--soak-seconds", type=_amount, metavar="S", help="of soak1000 (default: 60)")
+    add("--seconds", type=_rate, metavar="S", help="of each measurement (default: 6)")
+    add("--soak-seconds", type=_rate, metavar="S", help="of soak1000 (default: 60)")
     add("--repeat", type=_positive, metavar="K", help="how often each (default: 3; memory, soak1000: once)")
     add(
         "--events-per-second",

@@ -75,6 +75,7 @@ def test_mistakes_are_explained(pki: Pki, capsys: pytest.CaptureFixture[str], ar
         ["load", "--url", "https://h:1", "--mix", "plain=1,poetry=1"],
         ["load", "--url", "https://h:1", "--mode", "plain", "--tokens", "9-3"],
         ["compare", "--repeat", "0"],
+        ["compare", "--seconds", "0"],
     ],
 )
 def test_wrong_use_exits_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
