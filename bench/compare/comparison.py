@@ -49,7 +49,7 @@ class Comparison:
         repeats = 1 if phase.once else self._plan.repeat
         for repeat in range(repeats):
             for case in phase.cases:
-                for proxy in self._proxies(phase) if not (repeat and phase.peers_once) else (OURS,):
+                for proxy in self._turns(phase, repeat):
                     _progress(f"{name}{_which(case)}: {proxy}, {repeat + 1} of {repeats}")
                     about = Measured(
                         scenario=name,
@@ -66,6 +66,11 @@ class Comparison:
     def ended(self) -> None:
         """All that was asked for has been measured."""
         self._store(self.stored.proxies, self.stored.measured, verdicts(self.stored.measured))
+
+    def _turns(self, phase: Phase, repeat: int) -> tuple[str, ...]:
+        """There and back again, so that a machine that gets slower or faster meanwhile favours nobody."""
+        proxies = (OURS,) if repeat and phase.peers_once else self._proxies(phase)
+        return proxies[::-1] if repeat % 2 else proxies
 
     def _proxies(self, phase: Phase) -> tuple[str, ...]:
         match phase.besides:

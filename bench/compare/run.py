@@ -45,7 +45,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def compare(options: Options) -> int:
-    """Run the comparison and print its tables; the exit code. Raises `BenchError`."""
+    """Run the comparison and print its tables; say by the exit code whether every bar holds. Raises `BenchError`."""
     asked = _asked(options)
     cores = _cores()
     stored = _begun(options.peers, machine(f"proxy on core {cores.proxy}, mock and load on core {cores.rest}"))
@@ -73,7 +73,7 @@ def compare(options: Options) -> int:
             _say(bars(comparison.stored))
             if options.folder is not None:
                 (options.folder / TABLES).write_text(markdown(comparison.stored), encoding="utf-8")
-    return 0
+    return 0 if all(verdict.holds for verdict in comparison.stored.verdicts) else 1
 
 
 def _asked(options: Options) -> dict[str, Phase]:

@@ -67,15 +67,16 @@ def comparison(tmp_path: Path, pki: Pki, monkeypatch: pytest.MonkeyPatch) -> Com
     return Comparison(plan, stored, tmp_path / "run.json")
 
 
-def test_proxies_take_turns_within_a_repeat(comparison: Comparison, tmp_path: Path) -> None:
+def test_proxies_take_turns_there_and_back(comparison: Comparison, tmp_path: Path) -> None:
     phase = Phase(title="", cases=(Case(measure=_measure, seconds=0, streams=3),), besides=Besides.PEERS_AND_DIRECT)
     comparison.measure("events", phase)
     stored = read(tmp_path / "run.json")
     assert [(one.repeat, one.proxy) for one in stored.measured] == [
-        (repeat, proxy) for repeat in (0, 1) for proxy in (OURS, "nginx", DIRECT)
+        *((0, proxy) for proxy in (OURS, "nginx", DIRECT)),
+        *((1, proxy) for proxy in (DIRECT, "nginx", OURS)),
     ]
     assert [proxy.name for proxy in stored.proxies] == [OURS, "nginx", DIRECT]
-    assert [one.figures["direct"] for one in stored.measured] == [0, 0, 1] * 2
+    assert [one.figures["direct"] for one in stored.measured] == [0, 0, 1, 1, 0, 0]
     ratio = stored.verdicts[0]
     assert (ratio.what, ratio.measured) == ("CPU per SSE event, 400 streams, against nginx", "1 × (1 × – 1 ×)")
 

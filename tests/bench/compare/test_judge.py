@@ -5,7 +5,7 @@ import pytest
 
 from bench.compare.bars import BARS, Against, Bar
 from bench.compare.judge import failed, failure, noisy, values, verdict, verdicts, wrong
-from bench.report.stored import Measured
+from bench.report.stored import Band, Measured
 
 
 def bar(against: Against, limit: float = 2.0, aim: float | None = None, other: str = "nginx") -> Bar:
@@ -158,6 +158,11 @@ def test_errors_of_the_gateway_are_judged_and_those_of_others_are_not() -> None:
 def test_no_error_is_not_enough_where_something_could_not_be_measured() -> None:
     judged = verdicts([one("penstock", 1.0), could_not("penstock", 1)])[-1]
     assert (judged.measured, judged.holds) == ("0; 1 of 2 could not be measured", False)
+
+
+def test_what_is_made_to_fail_is_no_error_of_the_gateway() -> None:
+    ours = Measured(scenario="x", proxy="penstock", repeat=0, figures={"errors": 2.0}, bands=(Band("down", 1.0, 2.0),))
+    assert verdicts([ours])[-1].holds
 
 
 def test_a_failure_is_kept_with_its_reason() -> None:
