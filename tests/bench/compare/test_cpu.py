@@ -41,6 +41,29 @@ def test_work_is_accounted_for() -> None:
     assert busy_seconds() >= busy
 
 
+def test_the_work_of_threads_that_have_ended_is_kept() -> None:
+    before = cpu_seconds([os.getpid()])
+    worked: list[float] = []
+
+    def work() -> None:
+        while time.thread_time() < 0.05:
+            pass
+        worked.append(time.thread_time())
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert cpu_seconds([os.getpid()]) - before >= worked[0]
+
+
+def test_another_process_is_accounted_for() -> None:
+    code = "import time\nwhile time.process_time() < 0.05: pass\nprint(flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        assert cpu_seconds([other.pid]) >= 0.05
+
+
 def test_a_process_that_is_gone_counts_nothing() -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as gone:
         gone.wait()
