@@ -10,7 +10,7 @@ from proxy.routing.deadline import client_timeout
 from proxy.wire.http1 import RequestHead, read_request_head
 
 _LENGTH = b"\r\ncontent-length: "
-_TRACE = b"\r\ntraceparent: "
+_TRACE = b"\r\ntraceparent:"
 _TRACE_BYTES = 55  # W3C Trace Context section 3.2.2
 _TRACE_CHARACTERS = b"0123456789abcdef-"
 _LONGEST = 4 << 10
@@ -31,9 +31,10 @@ class Heads:
         key, trace = raw, b""
         at = lower.find(_TRACE)
         if at >= 0:
-            at += len(_TRACE)
+            at += len(_TRACE) + 1
             trace = raw[at : at + _TRACE_BYTES]
-            if trace.strip(_TRACE_CHARACTERS) or not raw.startswith(b"\r\n", at + _TRACE_BYTES):
+            usual = raw.startswith(b" ", at - 1) and raw.startswith(b"\r\n", at + _TRACE_BYTES)
+            if not usual or trace.strip(_TRACE_CHARACTERS):
                 return self._understood(raw, bounds)
             key = raw[:at] + raw[at + _TRACE_BYTES :]
             lower = key.lower()

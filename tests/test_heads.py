@@ -62,6 +62,13 @@ def test_length_and_trace_are_each_requests_own() -> None:
     assert (second.length, second.trace) == (1234, other)
 
 
+@pytest.mark.parametrize("blank", [b"", b"\t", b"  "])
+def test_a_trace_in_another_spelling_is_a_trace_too(blank: bytes) -> None:
+    heads = Heads(FORWARDED_HEADERS)
+    for _ in range(2):
+        assert heads.read(raw(b"traceparent:" + blank + TRACE, b"content-length: 7"), BOUNDS).trace == TRACE
+
+
 def test_what_one_request_lets_go_another_still_has() -> None:
     heads = Heads(FORWARDED_HEADERS)
     head = raw(b"content-length: 7", b"api-key: secret")
@@ -88,6 +95,7 @@ _LINES = st.lists(
     st.sampled_from(
         [b"content-length: 7", b"Content-Length: 12", b"content-length:7", b"content-length: 7 ", b"content-length: -1"]
         + [b"content-length: " + b"9" * 16, "content-length: ٣".encode(), b"transfer-encoding: chunked"]
+        + [b"traceparent:" + TRACE, b"traceparent:  " + TRACE, b"traceparent:\t" + TRACE.replace(b"4b", b"5c")]
         + [b"traceparent: " + TRACE, b"Traceparent: " + TRACE, b"traceparent: " + TRACE + b"0", b"traceparent: x"]
         + [b"traceparent: " + TRACE[:54] + b"\x00", b"traceparent: " + TRACE[:54] + b"\n", b"api-key: a", b"api-key: b"]
         + [b"content-type: application/json", b"expect: 100-continue", b"connection: close", b"x-stainless-timeout: 3"]
