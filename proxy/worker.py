@@ -344,9 +344,10 @@ class Worker:
         if not connection.gone:
             connection.link.say_goodbye()
 
-    def _read_head(self, raw: bytes, bounds: Bounds) -> RequestHead:
-        """By the view of now: the one that was there when the wait began may be gone."""
-        return self.view.heads.read(raw, bounds)
+    def _read_head(self, raw: bytes, _: Bounds) -> RequestHead:
+        """By the view of now, and its bounds: the one that was there when the wait began may be gone."""
+        view = self.view
+        return view.heads.read(raw, view.bounds)
 
     async def admit(self, client: str, tokens: int) -> Admission:
         """A share of the client's budgets. Waits for their owner if this worker's is spent. Raises `Refused`.
