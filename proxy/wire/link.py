@@ -7,6 +7,7 @@ watched, since a level-triggered epoll would spin.
 """
 
 import contextlib
+import errno
 import math
 import socket
 import ssl
@@ -55,6 +56,25 @@ def _beneath(sock: ssl.SSLSocket) -> Tls:
     """
     tls: Tls = getattr(sock, "_sslobj", None) or sock  # type: ignore[assignment]
     return tls
+
+
+class _Closed:
+    """In place of a connection that was closed: OpenSSL would go on with its descriptor, which is another's by now."""
+
+    def read(self, _size: int, _buffer: memoryview | bytearray, /) -> int:
+        raise OSError(errno.EBADF, "closed")
+
+    def write(self, _data: bytes | bytearray | memoryview, /) -> int:
+        raise OSError(errno.EBADF, "closed")
+
+    def pending(self) -> int:
+        return 0
+
+    def do_handshake(self) -> None:
+        raise OSError(errno.EBADF, "closed")
+
+
+_CLOSED: Tls = _Closed()
 
 
 class Link:
@@ -246,3 +266,4 @@ class Link:
             self.fd = -1
             self.on_idle = None  # it leads back here: a cycle would keep TLS's memory until a full collection
             self.sock.close()
+            self.tls = _CLOSED

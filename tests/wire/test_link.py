@@ -286,6 +286,25 @@ async def test_closing_twice_is_allowed(pair: Pair, pump: Pump) -> None:
     assert is_quiet(pump)
 
 
+async def test_a_closed_link_leaves_the_connection_alone_that_has_its_descriptor_now(world: World, pump: Pump) -> None:
+    closed, _ = await world.client()
+    fd = closed.fd
+    closed.close()
+    others = [await world.client() for _ in range(3)]
+    assert fd in [descriptor for link, far in others for descriptor in (link.fd, far.sock.fileno())]
+    with pytest.raises(LinkClosed):
+        await closed.send(b"for somebody else", soon())
+    for link, far in others:
+        await far.send(b"hello")
+        await link.readable(soon())
+    with pytest.raises(LinkClosed):
+        closed.recv_now(pump.view)
+    for link, far in others:
+        assert await link.recv_into(pump.view, soon()) == 5
+        await link.send(b"answer", soon())
+        assert await far.exactly(6) == b"answer"
+
+
 async def test_a_closed_link_is_gone_at_once(world: World, pump: Pump) -> None:
     """With TLS's memory: no collection of cycles is waited for, though what is overheard on it leads back to it."""
     near, far = tcp_pair()
