@@ -388,7 +388,7 @@ class Exchange:
     def _body_is_behind(self) -> bool:
         """Whether the next bytes on the connection are the next request's."""
         head = self.head
-        if head is None:
+        if head is None or self._streamed is not None:  # it was begun, and `discard_body` looks for the whole
             return False
         if self.body or (not head.length and not head.chunked):
             return True

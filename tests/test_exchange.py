@@ -8,12 +8,18 @@ import trio
 from proxy.exchange import Exchange
 from proxy.record.record import End
 from proxy.refusal import Reason
+from proxy.wire.http1 import RequestHead
+from proxy.wire.server import RequestBody
 
 
 class Connection:
     source = "10.0.0.1"
     withdrawn: Reason | None = None
     scope: trio.CancelScope
+
+    def discard_body(self, head: RequestHead) -> bool:
+        """What came after the body is long enough to be one."""
+        return True
 
 
 class Worker:
@@ -55,3 +61,14 @@ async def test_what_is_cut_off_says_so(tasks: int, withdrawn: Reason | None, end
         await exchange.run()
     assert scope.cancelled_caught
     assert (exchange.record.end, exchange.record.reason) == (end, reason)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_what_follows_a_body_that_was_passed_on_is_not_dropped_as_that_body(streamed: bool) -> None:
+    head = RequestHead()
+    head.length = 20
+    exchange = Exchange(cast(Any, Worker()), cast(Any, Connection()), head)
+    if streamed:
+        exchange._streamed = RequestBody(head)
+        exchange._streamed.left = 0
+    assert exchange._body_is_behind() is not streamed
