@@ -140,6 +140,7 @@ class Tally:
 
     def know(self, models: Collection[str]) -> None:
         """The models of the configuration, told with each snapshot: any other name is untrusted, and `other`."""
+        self._fold()  # by the names that were known when it was counted
         self._models = models
 
     def count(self, record: Record) -> None:

@@ -93,6 +93,14 @@ def test_models_are_those_of_the_last_snapshot() -> None:
     assert [labels[3] for labels, _ in fresh.drain().counters[metrics.REQUESTS]] == ["gpt-5", "other"]
 
 
+def test_a_new_snapshot_renames_nothing_that_was_counted_before() -> None:
+    fresh = tally()
+    fresh.count(answered())
+    fresh.count(answered(model="gpt-5"))
+    fresh.know({"gpt-5"})
+    assert [labels[3] for labels, _ in fresh.drain().counters[metrics.REQUESTS]] == ["gpt-4o", "other"]
+
+
 def test_usage_that_comes_later_is_counted_on_its_own_and_as_estimated() -> None:
     fresh = tally()
     record = answered(end=End.CLIENT_GONE, tokens=None)
