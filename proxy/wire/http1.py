@@ -202,17 +202,18 @@ _READ = frozenset(
 )
 _PASSED = _Use(True, None)
 _SPELLINGS = 1024
+_SPELLED_AT_MOST = 64
 _FRAMED = (b"content-length", b"transfer-encoding")
 _uses: dict[bytes, _Use] = {}
 
 
 def _use(spelled: bytes) -> _Use:
-    """Of a name that was not seen in this spelling; backends have few, and they are remembered."""
+    """Of a name that was not seen in this spelling; backends have few, and those that are short are remembered."""
     name = spelled.lower()
     use = _Use(name not in _HOP and not name.startswith(_REPLACED), name if name in _READ else None)
     if use == _PASSED:
         use = _PASSED
-    if len(_uses) < _SPELLINGS:
+    if len(_uses) < _SPELLINGS and len(spelled) <= _SPELLED_AT_MOST:
         _uses[spelled] = use
     return use
 

@@ -211,8 +211,16 @@ def test_of_two_values_the_first_is_read() -> None:
     assert read_response_head(response(b"retry-after: 1", b"Retry-After: 2")).said[b"retry-after"] == b"1"
 
 
-def test_names_without_end_are_not_remembered() -> None:
+def test_names_without_end_are_not_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http1, "_uses", {})
     for number in range(3000):
         line = b"x-of-%d: 1" % number
         assert read_response_head(response(line)).passed == [line]
     assert len(http1._uses) <= 1024
+
+
+def test_names_as_long_as_a_head_are_not_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http1, "_uses", {})
+    line = b"x" * 30_000 + b": y"
+    assert read_response_head(response(line)).passed == [line]
+    assert not http1._uses
