@@ -5,7 +5,6 @@ the first byte of an answer on there is no way back: a break ends a stream with 
 understood, and nothing with a clean end.
 """
 
-import copy
 import time
 from functools import partial
 from typing import TYPE_CHECKING
@@ -329,10 +328,10 @@ class Forwarding:
 
     def _beside(self, side: Side) -> "Forwarding":
         """Another attempt at the same request, at the same time."""
-        other = copy.copy(self)
+        other = Forwarding(self._exchange)
+        other._passed, other._until, other._answer_by = self._passed, self._until, self._answer_by
+        other._denied, other._attempts, other._hedging = self._denied, self._attempts, None
         other._side = side
-        other._released = None
-        other.sent = Sent()
         return other
 
     def _join(self, other: "Forwarding") -> None:

@@ -30,6 +30,7 @@ COMPILED = """
     routing/affinity routing/balance routing/breaker routing/breakers routing/deadline routing/eligible
     routing/failure_rate routing/hints routing/load routing/ranking routing/reach routing/retry_budget routing/select
     routing/sliding routing/wanted
+    stored_exchange/content stored_exchange/direct stored_exchange/kept stored_exchange/listing stored_exchange/single
     wire/body wire/chunks wire/clock wire/http1 wire/link wire/pool wire/pump wire/relay wire/server
 """
 """A worker's way through a request. Modules of plain data have nothing to compile."""

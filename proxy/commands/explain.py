@@ -123,7 +123,7 @@ def _identify(config: Config, given: Given, now: float, note: Callable[[str], No
         directory = Directory(config.clients, config.issuers)
         if token is not None and not given.online:
             note("the token's signature was not checked, its claims are taken at their word: --online checks it")
-            directory = _Unsigned(config)
+            directory = Directory(config.clients, config.issuers, verified_by=_unsigned)
         known = _known(config, token if given.online else None)
         if key is not None and key.startswith(PREFIX):
             _learn_keys(known, config)
@@ -134,12 +134,9 @@ def _identify(config: Config, given: Given, now: float, note: Callable[[str], No
         return Refused(undecided.otherwise, undecided.rule)
 
 
-class _Unsigned(Directory):
-    """The directory with issuers whose signatures are not checked. Only to explain by."""
-
-    def __init__(self, config: Config) -> None:
-        super().__init__(config.clients, config.issuers)
-        self._verifiers = {iss: _Claims(rules.issuer, iss, rules.tenant) for iss, rules in self._verifiers.items()}
+def _unsigned(issuers: Iterable[Issuer]) -> dict[str, Verifier]:
+    """The rules of issuers whose signatures are not checked. Only to explain by."""
+    return {iss: _Claims(rules.issuer, iss, rules.tenant) for iss, rules in verifiers(issuers).items()}
 
 
 class _Claims(Verifier):

@@ -11,7 +11,7 @@ not enough, `Undecided` says whom to ask.
 
 import hashlib
 import hmac
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
@@ -22,7 +22,7 @@ from proxy.identity.certificate import CertificateFacts, matches
 from proxy.identity.known import AskKeys, ClientKey, Known, Undecided
 from proxy.identity.principal import CredentialKind, Principal
 from proxy.identity.remembered import Remembered
-from proxy.identity.token import TokenFault, UnknownKey, parse, verifiers
+from proxy.identity.token import TokenFault, UnknownKey, Verifier, parse, verifiers
 from proxy.refusal import Reason, Refused
 
 _TOKEN_PREFIX = b"eyJ"
@@ -70,7 +70,14 @@ def split_bearer(value: bytes) -> tuple[bytes | None, bytes | None]:
 class Directory:
     """All clients of a snapshot, by what they may present. What it has verified it remembers, within bounds."""
 
-    def __init__(self, clients: Iterable[Client], issuers: Iterable[Issuer] = (), *, remembered: int = 10_000) -> None:
+    def __init__(
+        self,
+        clients: Iterable[Client],
+        issuers: Iterable[Issuer] = (),
+        *,
+        remembered: int = 10_000,
+        verified_by: Callable[[Iterable[Issuer]], dict[str, Verifier]] = verifiers,
+    ) -> None:
         self._clients = {client.name: client for client in clients}
         self._by_key = {
             digest.removeprefix("sha256:").lower(): client
@@ -84,7 +91,7 @@ class Directory:
         }
         self._with_certificate = [client for client in self._clients.values() if client.certificate is not None]
         self._demanded = {c.name: _kinds(c) for c in self._clients.values() if c.require == "all"}
-        self._verifiers = verifiers(issuers)
+        self._verifiers = verified_by(issuers)
         self._certificates: Remembered[str, Client | None] = Remembered(remembered)
         self._tokens: Remembered[bytes, _Named] = Remembered(remembered)
 
