@@ -1,5 +1,6 @@
 """What is wrong with a scenario that its types cannot say. Pure."""
 
+import math
 from collections.abc import Iterator
 
 import msgspec
@@ -23,6 +24,9 @@ _PROCESSES = 64
 _CLIENTS = 20_000
 _POOL = 10_000
 _RATE = 1_000_000
+_WORKERS = 64
+_TOKENS, _PROMPT = 100_000, 1 << 20  # of one answer; bytes
+_BLINK = 0.05  # seconds: faults that come and go faster than that are not kept pace with
 _NAMED = 16  # clients that are accounted for one by one
 
 
@@ -37,6 +41,8 @@ def problems(scenario: Scenario) -> Iterator[Problem]:
         yield Problem("duration", "is nothing", 'give a time, such as "30s"')
     if not 1 <= scenario.processes <= _PROCESSES:
         yield Problem("processes", "out of range", f"from 1 to {_PROCESSES}")
+    if not 1 <= scenario.workers <= _WORKERS:
+        yield Problem("workers", "out of range", f"from 1 to {_WORKERS}")
     for kind in ("certificates", "keys", "tokens"):
         if not 0 <= getattr(scenario.identities, kind) <= _POOL:
             yield Problem(f"identities.{kind}", "out of range", f"from 0 to {_POOL}")
@@ -81,15 +87,16 @@ def _of_load(key: str, load: Load, scenario: Scenario) -> Iterator[Problem]:
         or not 0 < (1.0 if load.share is None else load.share) <= _RATE
         or not 0 <= load.streams <= 1
         or not 0 <= load.leaves <= 1
-        or not 1 <= tokens[0] <= tokens[1]
-        or not 1 <= prompt[0] <= prompt[1]
+        or not 1 <= tokens[0] <= tokens[1] <= _TOKENS
+        or not 1 <= prompt[0] <= prompt[1] <= _PROMPT
         or load.leave_after < 1
-        or (load.reads != "never" and load.reads < 0)
+        or (load.reads != "never" and not 0 <= load.reads < math.inf)
     ):
         yield Problem(
             key,
             "out of range",
-            f"rate: up to {_RATE}; streams and leaves: from 0 to 1; tokens, prompt and leave_after: 1 and more",
+            f"rate: up to {_RATE}; streams and leaves: from 0 to 1; tokens: 1 to {_TOKENS}; prompt: 1 to {_PROMPT}; "
+            "leave_after: 1 and more",
         )
     if load.client is not None and load.by is not None:
         yield Problem(f"{key}.by", "a client and some of the pool", "give one of them")
@@ -111,14 +118,18 @@ def _of_event(key: str, event: Event, names: list[str], scenario: Scenario) -> I
         yield Problem(f"{key}.backend", f"{quoted(event.backend)} is not defined", one_of(names))
     if event.at >= scenario.duration or (event.until is not None and not event.at < event.until <= scenario.duration):
         yield Problem(key, "is not within the scenario", "at, then until, then duration")
-    if (event.on is None) != (event.off is None) or 0.0 in (event.on, event.off):
+    if (event.on is None) != (event.off is None):
         yield Problem(key, "on and off go together", 'give both, such as on = "2s", off = "2s"')
+    elif min(event.on or 0.0, event.off or 0.0) < _BLINK and event.on is not None:
+        yield Problem(key, "comes and goes too fast", f"on and off: {_BLINK:g} s and more")
     if event.configuration is not None and event.gateway != "reload":
         yield Problem(f"{key}.configuration", "nothing is reloaded", 'give gateway = "reload"')
 
 
 def _of_bar(key: str, bar: Bar, names: list[str], scenario: Scenario) -> Iterator[Problem]:
     limits = [limit for limit in (bar.at_most, bar.at_least, bar.times_before) if limit is not None]
+    if not all(math.isfinite(limit) for limit in (*limits, bar.slack)):
+        yield Problem(key, "its limit is no number", "give one")
     if len(limits) != 1:
         yield Problem(key, f"{len(limits)} limits", "give one of at_most, at_least, times_before")
     if bar.metric in OF_BACKENDS and bar.backend not in names:
