@@ -85,12 +85,6 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     clients: tuple[Client, ...]
     deaths: tuple[Death, ...] = ()
 
-    @property
-    def troubled_until(self) -> float:
-        """When the last trouble is over, and the last worker has died."""
-        ends = [trouble.until for backend in self.backends for trouble in backend.troubles]
-        return max([*ends, *(death.at for death in self.deaths)], default=0.0)
-
 
 def settling(routing: Routing, first_byte: float, longest: float) -> float:
     """Seconds after the last trouble within which all that was set aside has been tried again. `longest`: how long the
