@@ -83,14 +83,33 @@ def _happen(mock: MockControl, step: Step) -> None:
 
 
 def _found(scenario: Scenario, outcome: Outcome, used: Account) -> Found:
-    """Costs of all that was done, by answers, by events or by handshakes, whichever it is about."""
-    counts = {"event": outcome.rates.events, "request": outcome.rates.answers, "handshake": outcome.rates.handshakes}
-    name = max(counts, key=lambda each: counts[each])
+    """Costs of all that was done, by what the scenario is about, and no costs where it is about several things."""
+    rates = {"event": outcome.rates.events, "request": outcome.rates.answers, "handshake": outcome.rates.handshakes}
+    counts = {name: round(rate * outcome.seconds) for name, rate in rates.items()}
+    counted = costs_of(scenario)
     shown = outcome.figures()
-    figures = used.each(round(counts[name] * outcome.seconds), name, outcome.results)
+    if not any(counts.values()):
+        raise BenchError("nothing came through")
+    if counted:
+        figures = used.each(counts[counted], counted, outcome.results)
+    else:
+        several = {f"{name}s_per_second": rate for name, rate in rates.items() if rate}
+        figures = several | used.shares() | {"errors": float(outcome.results.failed)}
     figures |= {each: shown[each] for each in _SHOWN if shown.get(each)}
     return msgspec.structs.replace(
         found(figures, outcome.results),
         seconds=outcome.timeline,
         bands=tuple(Band(band.what, band.since, band.until) for band in bands(scenario)),
     )
+
+
+def costs_of(scenario: Scenario) -> str:
+    """What CPU is divided by: the same for every proxy. Of several things in an open loop, by requests, which are the
+    same for all; empty for several in a closed one, where each proxy does as much of either as it can.
+    """
+    kinds = {"event" if one.kind == "chat" and one.streams == 1 else one.kind for one in scenario.load}
+    if kinds in ({"event"}, {"handshake"}):
+        return kinds.pop()
+    plain = all(one.kind == "embeddings" or (one.kind == "chat" and one.streams == 0) for one in scenario.load)
+    open_loop = scenario.arrivals is None or scenario.arrivals.kind != "closed"
+    return "request" if plain or open_loop else ""

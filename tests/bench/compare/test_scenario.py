@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.compare.scenario import phase_of
+from bench.compare.scenario import costs_of, phase_of
 from bench.failure import BenchError
-from bench.scenarios.scenario import FAILURES, LOADS, known
+from bench.scenarios.scenario import FAILURES, LOADS, known, load
 from certs.pki import Pki, build
 
 
@@ -21,6 +21,17 @@ def test_loads_can_be_compared(name: str, pki: Pki) -> None:
     assert case.seconds > 0
     assert case.mock is not None
     assert case.mock(pki).instances
+
+
+@pytest.mark.parametrize(
+    ("name", "counted"),
+    [
+        *(("chat-400", "event"), ("slow-readers", "event"), ("plain-saturation", "request")),
+        *(("embeddings-bursts", "request"), ("mixed-regional-failure", "request"), ("handshake-storm", "")),
+    ],
+)
+def test_costs_are_of_the_same_for_every_proxy(name: str, counted: str) -> None:
+    assert costs_of(load(name)) == counted
 
 
 def test_it_can_take_less_time_than_it_says() -> None:
