@@ -120,9 +120,15 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def write(path: Path, stored: Stored) -> None:
-    """Raises `BenchError`."""
+    """All of it or nothing: whoever is ended meanwhile leaves the file as it was. Raises `BenchError`."""
+    text = msgspec.json.format(msgspec.json.encode(stored), indent=1)
     try:
-        path.write_bytes(msgspec.json.format(msgspec.json.encode(stored), indent=1))
+        if path.exists() and not path.is_file():  # a pipe, a terminal
+            path.write_bytes(text)
+            return
+        beside = path.with_name(f".{path.name}.new")
+        beside.write_bytes(text)
+        beside.replace(path)
     except OSError as error:
         raise BenchError(f"{path}: cannot be written ({error.strerror}); name another file") from None
 
