@@ -5,4 +5,4 @@ A *client* shows a *credential* and becomes a *principal*. Its *grants* say what
 direction (`exchange`), and leaves one *record*. ARCHITECTURE.md walks through it with file names.
 """
 
-__version__ = "0.3.0"
+__version__ = "0.4.0"
