@@ -9,7 +9,7 @@ from bench.plot.frame import WIDTH, figure
 from bench.plot.looks import Look, mark
 from bench.plot.scale import Even, Logarithmic, Scale, compact
 
-_LEFT, _RIGHT, _ROW, _AXIS, _BAR = 118, 122, 26, 22, 13
+_LEFT, _RIGHT, _ROW, _AXIS, _BAR = 142, 122, 26, 22, 13
 _LETTERS = 18  # of a name, and no more
 _MOST = 1e15
 
