@@ -11,5 +11,5 @@ def is_compiled() -> bool:
 
 
 def version() -> str:
-    """What runs: `0.3.0`, or `0.3.0 (compiled)`."""
+    """What runs: its number, and `(compiled)` where it is."""
     return f"{__version__} (compiled)" if is_compiled() else __version__

@@ -1,18 +1,14 @@
 """Plans by name or file, and what is wrong with one that its types cannot say. Files are read by `load` alone."""
 
-import tomllib
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
 import msgspec
 
-from bench.failure import BenchError
+from bench import files
 from bench.plan.structs import Client, Latency, Plan, Workload
-from proxy.config.problem import ConfigError, Problem, one_of, quoted, within
-from proxy.config.shape import misfits
-from proxy.config.structs import Seconds
-from proxy.config.units import parse_duration
+from proxy.config.problem import Problem, one_of, quoted, within
 
 _FOLDER = Path(__file__).parent / "examples"
 _MONTHS, _CLIENTS, _WORKERS = 120, 64, 16
@@ -26,34 +22,13 @@ def known() -> dict[str, Path]:
 
 def load(name: str) -> Plan:
     """A plan by an example's name, or by a path that ends in `.toml`. Raises `BenchError`: file, key, what is wrong."""
-    path = Path(name) if name.endswith(".toml") else known().get(name)
-    if path is None:
-        raise BenchError(f"'{name}' is unknown; there are: {', '.join(known())}; or name a file that ends in .toml")
-    try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BenchError(f"{path}: cannot be read ({error.strerror}); name a readable file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BenchError(f"{path}: is not valid TOML: {error}; mend the syntax there") from None
-    try:
-        plan = msgspec.convert(raw, Plan, dec_hook=_convert, strict=True)
-    except msgspec.ValidationError as error:
-        misfit = list(misfits(raw, Plan)) or [Problem("", str(error), "see `bench.plan.structs`")]
-        raise BenchError(str(ConfigError(path, misfit))) from None
-    wrong = list(problems(plan))
-    if wrong:
-        raise BenchError(str(ConfigError(path, wrong)))
+    path = files.found(name, known())
+    plan = files.read(path, Plan, problems)
     recorded = plan.workload.recorded
     if recorded is not None:
         placed = msgspec.structs.replace(plan.workload, recorded=str(path.parent.resolve() / recorded))
         plan = msgspec.structs.replace(plan, workload=placed)
     return plan
-
-
-def _convert(kind: type, value: object) -> object:
-    if kind is Seconds and isinstance(value, str):
-        return Seconds(parse_duration(value))
-    raise ValueError("not of the right type")
 
 
 def problems(plan: Plan) -> Iterator[Problem]:

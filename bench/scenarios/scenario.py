@@ -3,23 +3,18 @@
 Files are read by `load` alone; all else is pure.
 """
 
-import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 
-from bench.failure import BenchError
+from bench import files
 from bench.load.job import Arrivals, Identity, Job, Mix
 from bench.mock.config import Deployment, Instance, MockConfig
 from bench.peers.peer import Access
 from bench.scenarios.problems import problems
 from bench.scenarios.structs import CHAT, EMBEDDINGS, Load, Scenario, clients_of, even_interval, models, named
 from certs.pki import Pki
-from proxy.config.problem import ConfigError, Problem
-from proxy.config.shape import misfits
-from proxy.config.structs import Seconds
-from proxy.config.units import parse_duration
 
 LOADS, FAILURES = "loads", "failures"
 """The families that come with the bench; each is a folder beside this file."""
@@ -40,31 +35,13 @@ def known(family: str | None = None) -> dict[str, Path]:
 def load(name: str | Path) -> Scenario:
     """A scenario by its name, or by a path that ends in `.toml`. Raises `BenchError`: file, key, what is wrong."""
     path = found(name)
-    try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BenchError(f"{path}: cannot be read ({error.strerror}); name a readable file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BenchError(f"{path}: is not valid TOML: {error}; mend the syntax there") from None
-    try:
-        scenario = msgspec.convert(raw, Scenario, dec_hook=_convert, strict=True)
-    except msgspec.ValidationError as error:
-        misfit = list(misfits(raw, Scenario)) or [Problem("", str(error), "see `bench.scenarios.structs`")]
-        raise BenchError(str(ConfigError(path, misfit))) from None
-    wrong = list(problems(scenario))
-    if wrong:
-        raise BenchError(str(ConfigError(path, wrong)))
+    scenario = files.read(path, Scenario, problems)
     return _placed(scenario, path)
 
 
 def found(name: str | Path) -> Path:
     """The file of a scenario. Raises `BenchError` for a name that there is none of."""
-    if isinstance(name, Path) or name.endswith(".toml"):
-        return Path(name)
-    path = known().get(name)
-    if path is None:
-        raise BenchError(f"'{name}' is unknown; there are: {', '.join(known())}; or name a file that ends in .toml")
-    return path
+    return name if isinstance(name, Path) else files.found(name, known())
 
 
 def _placed(scenario: Scenario, path: Path) -> Scenario:
@@ -74,12 +51,6 @@ def _placed(scenario: Scenario, path: Path) -> Scenario:
         return scenario
     log = str(path.parent.resolve() / arrivals.log)
     return msgspec.structs.replace(scenario, arrivals=msgspec.structs.replace(arrivals, log=log))
-
-
-def _convert(kind: type, value: object) -> object:
-    if kind is Seconds and isinstance(value, str):
-        return Seconds(parse_duration(value))
-    raise ValueError("not of the right type")
 
 
 def job(scenario: Scenario, target: Access, identities: Sequence[Identity]) -> Job:
