@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from certs.pki import Pki, build
+from certs.pki import Pki
 from proxy.config.structs import Backend, Bounds, Routing, Upstream
 from proxy.messages import ServerCertificate, Snapshot, Tls
 from proxy.pools import Pools
@@ -14,11 +14,6 @@ from proxy.wire.pump import Pump
 
 SWC = Backend(name="swc", url="https://swc.example", region="swedencentral", credential="c", ca="ca")
 FRC = Backend(name="frc", url="https://frc.example", region="francecentral", credential="c")
-
-
-@pytest.fixture(scope="module")
-def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
-    return build(tmp_path_factory.mktemp("pki"))
 
 
 @pytest.fixture

@@ -1,14 +1,13 @@
 """Asking one backend over real TLS: what is sent twice and what is not, and how long an answer is waited for."""
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
 import trio
 
-from certs.pki import Pki, build
+from certs.pki import Pki
 from proxy.config.structs import Bounds
 from proxy.routing.outcome import Outcome
 from proxy.upstream import Answer, Asking, Failed, reach
@@ -22,19 +21,6 @@ from tests.wire.world import LATER, WITHIN, Far, Leaving, World, pass_time, soon
 
 REQUEST = b"POST / HTTP/1.1\r\n\r\n"
 ERROR = b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 100\r\n\r\n"
-
-
-@pytest.fixture(scope="module")
-def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
-    folder: Path = tmp_path_factory.mktemp("pki")
-    return build(folder)
-
-
-@pytest.fixture
-def still() -> Iterator[Pump]:
-    pump = Pump()
-    yield pump
-    pump.close()
 
 
 @pytest.fixture

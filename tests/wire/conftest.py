@@ -1,6 +1,6 @@
 """A pump that a task drives, and connections on it."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -13,23 +13,10 @@ from tests.wire.world import World
 
 
 @pytest.fixture(scope="session")
-def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
-    return build(tmp_path_factory.mktemp("pki"))
-
-
-@pytest.fixture(scope="session")
 def other_pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
     """Authorities that nobody trusts."""
     folder: Path = tmp_path_factory.mktemp("other-pki")
     return build(folder)
-
-
-@pytest.fixture
-def still() -> Iterator[Pump]:
-    """A pump that turns only when told to."""
-    pump = Pump()
-    yield pump
-    pump.close()
 
 
 @pytest.fixture

@@ -5,12 +5,7 @@ from pathlib import Path
 import pytest
 
 from bench.peers.peer import Place
-from certs.pki import Pki, build
-
-
-@pytest.fixture(scope="session")
-def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
-    return build(tmp_path_factory.mktemp("pki"))
+from certs.pki import Pki
 
 
 @pytest.fixture

@@ -8,13 +8,8 @@ from bench.peers.penstock import Ports
 from bench.scenarios.gateway import Around, configuration
 from bench.scenarios.scenario import known, load
 from bench.scenarios.structs import named, pool
-from certs.pki import Pki, build
+from certs.pki import Pki
 from proxy.config.load import parse
-
-
-@pytest.fixture(scope="module")
-def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
-    return build(tmp_path_factory.mktemp("pki"))
 
 
 @pytest.mark.parametrize("name", known())
